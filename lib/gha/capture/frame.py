@@ -1,0 +1,53 @@
+"""One timestep of a recording, as the networks see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gha.faces.code import HeadCode
+from gha.geometry import Camera
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One timestep seen by V cameras, or a batch of such timesteps (leading dimension B on every tensor).
+
+    Attributes:
+        image: [V, 3, H, W]; uint8 on the host, float in [0, 1] after :meth:`to`. The recorded background stays in.
+        mask: [V, 1, H, W], foreground alpha, same range as ``image``.
+        visible: [V, 1, H, W], where the pixel comes from the sensor, same range as ``image``.
+        camera: V cameras of the image size.
+        code: driving parameters without the V dimension.
+        landmarks: tracked points in world space [L, 3]: 66 or 68 facial landmarks, then sampled face-region points.
+        frame_id: name of the timestep (a list of names when batched).
+        camera_ids: names of the V cameras.
+    """
+
+    image: Tensor
+    mask: Tensor
+    visible: Tensor
+    camera: Camera
+    code: HeadCode
+    landmarks: Tensor
+    frame_id: str
+    camera_ids: tuple[str, ...]
+
+    def to(self, device: torch.device | str) -> Frame:
+        """Move to a device and turn uint8 images into floats in [0, 1]."""
+
+        def to_float(image: Tensor) -> Tensor:
+            moved = image.to(device, non_blocking=True)
+            return moved.float() / 255 if moved.dtype == torch.uint8 else moved
+
+        return replace(
+            self,
+            image=to_float(self.image),
+            mask=to_float(self.mask),
+            visible=to_float(self.visible),
+            camera=self.camera.to(device),
+            code=self.code.to(device),
+            landmarks=self.landmarks.to(device),
+        )

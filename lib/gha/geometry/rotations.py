@@ -1,0 +1,108 @@
+"""Rotations as axis-angle vectors, matrices and unit quaternions (w, x, y, z)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+
+def axis_angle_to_quaternion(axis_angle: Tensor) -> Tensor:
+    """Axis-angle [..., 3] in radians to unit quaternions wxyz [..., 4]; smooth at zero."""
+    angle_squared = (axis_angle * axis_angle).sum(-1, keepdim=True)
+    small = angle_squared < 1e-8
+    angle = torch.where(small, torch.ones_like(angle_squared), angle_squared).sqrt()
+    # Taylor series of sin(a/2)/a and cos(a/2) keep value and gradient finite at a = 0.
+    factor = torch.where(small, 0.5 - angle_squared / 48, torch.sin(angle / 2) / angle)
+    real = torch.where(small, 1 - angle_squared / 8, torch.cos(angle / 2))
+    return torch.cat([real, factor * axis_angle], dim=-1)
+
+
+def quaternion_to_matrix(quats: Tensor) -> Tensor:
+    """Quaternions wxyz [..., 4], normalised here, to rotation matrices [..., 3, 3]."""
+    w, x, y, z = normalize(quats, dim=-1).unbind(-1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+
+
+def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
+    """Axis-angle [..., 3] in radians to rotation matrices [..., 3, 3] (Rodrigues)."""
+    return quaternion_to_matrix(axis_angle_to_quaternion(axis_angle))
+
+
+def matrix_to_quaternion(matrix: Tensor) -> Tensor:
+    """Rotation matrices [..., 3, 3] to unit quaternions wxyz [..., 4] with w >= 0 where w is not tiny.
+
+    Of four equivalent formulas the one with the largest divisor is used, so no rotation is ill-conditioned.
+    """
+    m = matrix
+    trace_terms = torch.stack(
+        [
+            1 + m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2],
+            1 + m[..., 0, 0] - m[..., 1, 1] - m[..., 2, 2],
+            1 - m[..., 0, 0] + m[..., 1, 1] - m[..., 2, 2],
+            1 - m[..., 0, 0] - m[..., 1, 1] + m[..., 2, 2],
+        ],
+        dim=-1,
+    )
+    wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    xy, xz, yz = m[..., 0, 1] + m[..., 1, 0], m[..., 0, 2] + m[..., 2, 0], m[..., 1, 2] + m[..., 2, 1]
+    candidates = torch.stack(
+        [
+            torch.stack([trace_terms[..., 0], wx, wy, wz], dim=-1),
+            torch.stack([wx, trace_terms[..., 1], xy, xz], dim=-1),
+            torch.stack([wy, xy, trace_terms[..., 2], yz], dim=-1),
+            torch.stack([wz, xz, yz, trace_terms[..., 3]], dim=-1),
+        ],
+        dim=-2,
+    )
+    best = trace_terms.argmax(-1)[..., None, None].expand(*trace_terms.shape[:-1], 1, 4)
+    quats = normalize(candidates.gather(-2, best)[..., 0, :], dim=-1)
+    return torch.where(quats[..., :1] < 0, -quats, quats)
+
+
+def quaternion_to_axis_angle(quats: Tensor) -> Tensor:
+    """Unit quaternions wxyz [..., 4] to axis-angle [..., 3], angle in [0, pi]."""
+    quats = torch.where(quats[..., :1] < 0, -quats, quats)
+    sine = quats[..., 1:].norm(dim=-1, keepdim=True)
+    angle = 2 * torch.atan2(sine, quats[..., :1])
+    factor = torch.where(sine < 1e-6, 2 * torch.ones_like(sine), angle / sine.clamp_min(1e-12))
+    return factor * quats[..., 1:]
+
+
+def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
+    """Rotation matrices [..., 3, 3] to axis-angle [..., 3] in radians."""
+    return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
+
+
+def quaternion_multiply(left: Tensor, right: Tensor) -> Tensor:
+    """Hamilton product of quaternions wxyz [..., 4]: rotates by ``right`` first, then by ``left``."""
+    lw, lx, ly, lz = left.unbind(-1)
+    rw, rx, ry, rz = right.unbind(-1)
+    return torch.stack(
+        [
+            lw * rw - lx * rx - ly * ry - lz * rz,
+            lw * rx + lx * rw + ly * rz - lz * ry,
+            lw * ry - lx * rz + ly * rw + lz * rx,
+            lw * rz + lx * ry - ly * rx + lz * rw,
+        ],
+        dim=-1,
+    )
+
+
+def slerp(start: Tensor, end: Tensor, fraction: Tensor | float) -> Tensor:
+    """Shortest-arc interpolation between unit quaternions wxyz [..., 4]; ``fraction`` 0 gives ``start``."""
+    dot = (start * end).sum(-1, keepdim=True)
+    end = torch.where(dot < 0, -end, end)
+    angle = torch.arccos(dot.abs().clamp(max=1.0))
+    sine = torch.sin(angle)
+    close = sine < 1e-5
+    safe = torch.where(close, torch.ones_like(sine), sine)
+    fraction = torch.as_tensor(fraction, dtype=start.dtype, device=start.device)
+    weight_start = torch.where(close, 1 - fraction, torch.sin((1 - fraction) * angle) / safe)
+    weight_end = torch.where(close, fraction, torch.sin(fraction * angle) / safe)
+    return normalize(weight_start * start + weight_end * end, dim=-1)

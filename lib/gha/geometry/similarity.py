@@ -1,0 +1,23 @@
+"""Head pose: the similarity transform between canonical head space (decimetres) and the world."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .rotations import axis_angle_to_matrix
+
+
+def canonical_to_world(points: Tensor, pose: Tensor, scale: Tensor) -> Tensor:
+    """``scale * R x + t`` for canonical points [..., N, 3], pose [..., 6] and scale [..., 1].
+
+    ``pose`` holds an axis-angle rotation in radians, then a translation in world units;
+    ``scale`` is world units per decimetre.
+    """
+    rotation = axis_angle_to_matrix(pose[..., :3])
+    return scale[..., None, :] * points @ rotation.transpose(-1, -2) + pose[..., None, 3:]
+
+
+def world_to_canonical(points: Tensor, pose: Tensor, scale: Tensor) -> Tensor:
+    """The inverse of :func:`canonical_to_world` for world points [..., N, 3]."""
+    rotation = axis_angle_to_matrix(pose[..., :3])
+    return (points - pose[..., None, 3:]) @ rotation / scale[..., None, :]
