@@ -1,0 +1,217 @@
+"""Writing a capture, in the layout of this library or in the original's to the letter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from gha.errors import InputError
+from gha.faces.code import HeadCode
+from gha.geometry import Camera
+
+from . import layout
+from .atomic import write_atomically
+from .info import CaptureInfo, info_to_json, read_info
+from .layout import ImageKind
+
+
+class CaptureWriter:
+    """Writes one capture; safe to use from several processes and to run again after an interruption.
+
+    Every file appears atomically. ``capture.json`` is written at once, marked incomplete, so that a second run finds
+    out whether it continues the same capture, and marked complete by :meth:`finish`.
+
+    Args:
+        root: folder of the capture.
+        info: what ``capture.json`` will say.
+        original: write the form of the original system: no ``capture.json``, JPEG masks replicated to three
+            channels, and visible maps per frame and camera.
+    """
+
+    def __init__(self, root: str | Path, info: CaptureInfo, original: bool = False) -> None:
+        self.root = Path(root)
+        self.info = info
+        self.original = original
+        self.root.mkdir(parents=True, exist_ok=True)
+        if not original:
+            self._claim()
+
+    def _claim(self) -> None:
+        path = self.root / layout.CAPTURE_FILE
+        if not path.exists():
+            self._write_info(complete=False)
+            return
+        found = json.loads(info_to_json(read_info(path)[0], True))
+        expected = json.loads(info_to_json(self.info, True))
+        different = [key for key in expected if found[key] != expected[key]]
+        if different:
+            key = different[0]
+            raise InputError(
+                f"{path}: holds another capture ({', '.join(different)} differ; found {key} = "
+                f"{str(found[key])[:80]}, expected {str(expected[key])[:80]}); choose another folder or delete it"
+            )
+
+    def _write_info(self, complete: bool) -> None:
+        text = info_to_json(self.info, complete)
+        write_atomically(self.root / layout.CAPTURE_FILE, lambda file: file.write(text.encode()))
+
+    def write_cameras(self, frame_id: str, camera_ids: Sequence[str], cameras: Camera) -> None:
+        """Write the calibration [V] of the named cameras, valid for full-size images, for one frame."""
+        for index, camera_id in enumerate(camera_ids):
+            extrinsic = cameras.w2c[index, :3].double().cpu().numpy()
+            intrinsic = cameras.K[index].double().cpu().numpy()
+            write_atomically(
+                layout.camera_file(self.root, frame_id, camera_id),
+                lambda file, e=extrinsic, i=intrinsic: np.savez(file, extrinsic=e, intrinsic=i),
+            )
+
+    def write_frame_params(self, frame_id: str, code: HeadCode, landmarks: Tensor, vertices: Tensor) -> None:
+        """Write the truth, or the tracking, of one frame.
+
+        Args:
+            frame_id: name of the frame.
+            code: expression [E], pose [6], scale [1] and optionally identity [I].
+            landmarks: facial landmarks in world space [66 or 68, 3].
+            vertices: face-region vertices in world space [R, 3].
+        """
+        arrays = {
+            "exp_coeff": _float32(code.expression)[None],
+            "pose": _float32(code.pose)[None],
+            "scale": _float32(code.scale).reshape(1),
+        }
+        if code.identity is not None:
+            arrays["id_coeff"] = _float32(code.identity)[None]
+        # params.npz goes last: a frame that has it has everything.
+        for path, array in (
+            (layout.landmarks_file(self.root, frame_id), _float32(landmarks)),
+            (layout.vertices_file(self.root, frame_id), _float32(vertices)),
+        ):
+            write_atomically(path, lambda file, a=array: np.save(file, a))
+        write_atomically(layout.params_file(self.root, frame_id), lambda file: np.savez(file, **arrays))
+
+    def write_image(self, frame_id: str, camera_id: str, rgb: np.ndarray | Path, alpha: np.ndarray) -> None:
+        """Write one view, its mask and the small copies of both.
+
+        Args:
+            frame_id: name of the frame.
+            camera_id: name of the camera.
+            rgb: uint8 [H, W, 3] with its background, or a JPEG file whose bytes are kept.
+            alpha: uint8 [H, W], 255 inside the subject.
+        """
+        recorded = rgb if isinstance(rgb, Path) else None
+        picture = _open_jpeg(recorded) if recorded else Image.fromarray(_checked_rgb(rgb))
+        mask = Image.fromarray(_checked_gray(alpha))
+        self._check_size(picture, f"image of frame {frame_id}, camera {camera_id}")
+        self._check_size(mask, f"mask of frame {frame_id}, camera {camera_id}")
+        paths = self._view_files(frame_id, camera_id)
+        if "mask_lowres" in paths:
+            self._save(paths["mask_lowres"], shrink(mask))
+            self._save(paths["image_lowres"], shrink(picture))
+        self._save(paths["mask"], mask)
+        if recorded:
+            write_atomically(paths["image"], lambda file: file.write(recorded.read_bytes()))
+        else:
+            self._save(paths["image"], picture)
+
+    def write_visible(self, camera_id: str, visible: np.ndarray, frame_id: str | None = None) -> None:
+        """Write where the pixels of a camera come from the sensor (uint8 [H, W], 255) rather than from padding.
+
+        The original's form needs ``frame_id``: it keeps one map per frame.
+        """
+        picture = Image.fromarray(_checked_gray(visible))
+        self._check_size(picture, f"visible map of camera {camera_id}")
+        if not self.original:
+            stem = layout.camera_visible_stem(self.root, camera_id)
+            self._save(stem.parent / (stem.name + ".png"), picture)
+            return
+        if frame_id is None:
+            raise ValueError("the original's form keeps one visible map per frame: frame_id is missing")
+        self._save(self._image_path("visible", frame_id, camera_id, lowres=False), picture)
+        self._save(self._image_path("visible", frame_id, camera_id, lowres=True), shrink(picture))
+
+    def write_background(self, camera_id: str, rgb: np.ndarray) -> None:
+        """Write the picture of the empty stage, uint8 [H, W, 3]."""
+        self._save(layout.background_file(self.root, camera_id), Image.fromarray(_checked_rgb(rgb)))
+
+    def is_done(self, frame_id: str, camera_id: str) -> bool:
+        """Whether :meth:`write_image` has finished for this view."""
+        return all(path.is_file() for path in self._view_files(frame_id, camera_id).values())
+
+    def finish(self) -> None:
+        """Check that no view, camera or parameter file of the split is missing and mark the capture complete."""
+        split = self.info.split
+        frames = split.train_frames + split.test_frames if split else layout.list_frames(self.root)
+        cameras = split.train_cameras + split.test_cameras if split else layout.list_cameras(self.root, frames[0])
+        missing = [
+            path
+            for frame in frames
+            for path in (
+                layout.params_file(self.root, frame),
+                *(layout.camera_file(self.root, frame, camera) for camera in cameras),
+                *(path for camera in cameras for path in self._view_files(frame, camera).values()),
+            )
+            if not path.is_file()
+        ]
+        if missing:
+            raise InputError(f"{self.root}: {len(missing)} files were never written, first {missing[0]}")
+        if not self.original:
+            self._write_info(complete=True)
+
+    def _view_files(self, frame_id: str, camera_id: str) -> dict[str, Path]:
+        paths = {kind: self._image_path(kind, frame_id, camera_id, lowres=False) for kind in ("mask", "image")}
+        if self.original or max(self.info.resolution) > layout.LOWRES_SIDE:
+            paths |= {
+                f"{kind}_lowres": self._image_path(kind, frame_id, camera_id, lowres=True) for kind in ("mask", "image")
+            }
+        return paths
+
+    def _image_path(self, kind: ImageKind, frame_id: str, camera_id: str, lowres: bool) -> Path:
+        stem = layout.image_stem(self.root, kind, frame_id, camera_id, lowres)
+        return stem.parent / (stem.name + (".jpg" if self.original or kind == "image" else ".png"))
+
+    def _check_size(self, picture: Image.Image, what: str) -> None:
+        expected = (self.info.resolution[1], self.info.resolution[0])
+        if picture.size != expected:
+            raise InputError(f"{what}: found {picture.size} (width, height), expected {expected}")
+
+    def _save(self, path: Path, picture: Image.Image) -> None:
+        if path.suffix == ".png":
+            write_atomically(path, lambda file: picture.save(file, "PNG", compress_level=3))
+        elif self.original:
+            write_atomically(path, lambda file: picture.convert("RGB").save(file, "JPEG", quality=95))
+        else:
+            write_atomically(path, lambda file: picture.save(file, "JPEG", quality=95, subsampling=0))
+
+
+def shrink(picture: Image.Image) -> Image.Image:
+    """The small copy of a picture: longer side 256, antialiased."""
+    factor = layout.LOWRES_SIDE / max(picture.size)
+    return picture.resize(tuple(max(1, round(side * factor)) for side in picture.size), Image.Resampling.LANCZOS)
+
+
+def _open_jpeg(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        if picture.format != "JPEG":
+            raise InputError(f"{path}: found {picture.format}, expected a JPEG whose bytes can be kept")
+        return picture.convert("RGB")
+
+
+def _float32(values: Tensor) -> np.ndarray:
+    return values.detach().cpu().float().numpy()
+
+
+def _checked_rgb(array: np.ndarray) -> np.ndarray:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise ValueError(f"expected uint8 [H, W, 3], got {array.dtype} {list(array.shape)}")
+    return array
+
+
+def _checked_gray(array: np.ndarray) -> np.ndarray:
+    if array.dtype != np.uint8 or array.ndim != 2:
+        raise ValueError(f"expected uint8 [H, W], got {array.dtype} {list(array.shape)}")
+    return array
