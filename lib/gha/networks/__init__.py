@@ -1,0 +1,14 @@
+"""Building blocks with weights: MLP with skip, positional encoding, super-resolution decoder."""
+
+from .decoder import ORIGINAL_DECODER, DecoderConfig, SuperResolutionDecoder
+from .mlp import MLP
+from .positional_encoding import encoded_size, positional_encoding
+
+__all__ = [
+    "MLP",
+    "ORIGINAL_DECODER",
+    "DecoderConfig",
+    "SuperResolutionDecoder",
+    "encoded_size",
+    "positional_encoding",
+]

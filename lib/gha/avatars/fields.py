@@ -1,0 +1,160 @@
+"""The four networks both heads share: colour and deformation, by expression near the face and by pose elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from gha.geometry import blend_weights
+from gha.networks import MLP, encoded_size, positional_encoding
+
+PointNetwork = Callable[[Tensor], Tensor]
+ColorActivation = Callable[[Tensor], Tensor]
+
+
+@dataclass
+class LayerSizes:
+    """Hidden layers of one network."""
+
+    # Channels of each hidden layer.
+    width: int = 256
+    # Number of hidden layers.
+    layers: int = 2
+
+    def hidden(self) -> list[int]:
+        """Widths of the hidden layers as a list."""
+        return [self.width] * self.layers
+
+
+@dataclass
+class FieldsConfig:
+    """Sizes of the networks that both heads share, and how expression and pose divide the head."""
+
+    # Channels of the feature every surface point carries.
+    feature_size: int = 128
+    # Channels that are splatted or rasterised; the first three are RGB.
+    color_size: int = 32
+    # Octaves of the positional encodings of positions and poses.
+    frequencies: int = 4
+    # Colour from feature and expression.
+    expression_color: LayerSizes = field(default_factory=lambda: LayerSizes(256, 2))
+    # Colour from feature and pose.
+    pose_color: LayerSizes = field(default_factory=lambda: LayerSizes(128, 1))
+    # Displacement from position and expression.
+    expression_deform: LayerSizes = field(default_factory=lambda: LayerSizes(256, 5))
+    # Displacement from position and pose.
+    pose_deform: LayerSizes = field(default_factory=lambda: LayerSizes(256, 2))
+    # Largest displacement per axis and network, decimetres.
+    deform_scale: float = 0.3
+    # Bound displacements by tanh; without the bound, wide jaw openings are not capped at deform_scale.
+    bounded_deformation: bool = True
+    # Distances to the nearest landmark at which expression starts to fade and has faded
+    # (squared decimetres for "squared_distance", decimetres for "distance").
+    blend_near: float = 0.1
+    blend_far: float = 0.25
+    # "squared_distance" (released code) or "distance" (paper, with 0.15 and 0.25 head lengths).
+    blend_metric: str = "squared_distance"
+    # "sigmoid_rgb": RGB in [0, 1] in both stages. "original": all channels in the first stage, none in the second,
+    # which makes the second stage learn colour anew.
+    color_activation: str = "sigmoid_rgb"
+    # Also hand the head pose to the expression networks (for light that is fixed in the world).
+    pose_in_expression_networks: bool = False
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Network inputs derived from a head code, without the dimension of points.
+
+    Attributes:
+        expression: [..., E], plus the encoded pose where the expression networks take it.
+        pose: encoded pose [..., P].
+    """
+
+    expression: Tensor
+    pose: Tensor
+
+
+class HeadFields(nn.Module):
+    """Colour and deformation fields of a head in canonical space (decimetres).
+
+    Args:
+        expression_size: E, number of expression coefficients.
+        config: sizes and options.
+    """
+
+    def __init__(self, expression_size: int, config: FieldsConfig) -> None:
+        super().__init__()
+        self.config = config
+        position_size = encoded_size(3, config.frequencies)
+        self.pose_size = encoded_size(6, config.frequencies)
+        self.expression_size = expression_size + (self.pose_size if config.pose_in_expression_networks else 0)
+        self.expression_color = self.build(config.feature_size, config.expression_color, config.color_size, True)
+        self.pose_color = self.build(config.feature_size, config.pose_color, config.color_size, False)
+        self.expression_deform = self.build(position_size, config.expression_deform, 3, True)
+        self.pose_deform = self.build(position_size, config.pose_deform, 3, False)
+
+    def build(self, inputs: int, sizes: LayerSizes, outputs: int, by_expression: bool) -> MLP:
+        """A network over points that is conditioned on expression or on pose."""
+        condition = self.expression_size if by_expression else self.pose_size
+        return MLP(inputs, sizes.hidden(), outputs, condition)
+
+    def condition(self, expression: Tensor, pose: Tensor) -> Condition:
+        """Encode expression [..., E] and pose [..., 6] once for all points."""
+        encoded = positional_encoding(pose, self.config.frequencies)
+        if self.config.pose_in_expression_networks:
+            expression = torch.cat([expression, encoded], dim=-1)
+        return Condition(expression, encoded)
+
+    def blend_weights(self, points: Tensor, landmarks: Tensor) -> Tensor:
+        """Share of expression [N] in [0, 1] at canonical points [N, 3]; pose has the rest."""
+        config = self.config
+        squared = config.blend_metric == "squared_distance"
+        return blend_weights(points, landmarks, config.blend_near, config.blend_far, squared=squared)
+
+    def displacement(self, raw: Tensor) -> Tensor:
+        """Network output to decimetres."""
+        return self.config.deform_scale * (torch.tanh(raw) if self.config.bounded_deformation else raw)
+
+    def encode_positions(self, points: Tensor) -> Tensor:
+        """Positional encoding of canonical points [..., 3]."""
+        return positional_encoding(points, self.config.frequencies)
+
+    def blend(self, weights: Tensor, expression_part: PointNetwork, pose_part: PointNetwork) -> Tensor:
+        """``w * expression + (1 - w) * pose`` for weights [N]; each network sees only the points it matters to.
+
+        Args:
+            weights: share of expression at each point.
+            expression_part: maps ids [M] of points to values [..., M, C].
+            pose_part: the same for the pose network.
+
+        Returns:
+            Blended values [..., N, C].
+        """
+        near, far = (weights > 0).nonzero()[:, 0], (weights < 1).nonzero()[:, 0]
+        near_values = expression_part(near) * weights[near, None]
+        far_values = pose_part(far) * (1 - weights[far, None])
+        out = near_values.new_zeros(*near_values.shape[:-2], len(weights), near_values.shape[-1])
+        return out.index_add(-2, near, near_values).index_add(-2, far, far_values)
+
+    def blended_color(
+        self, weights: Tensor, features: Tensor, condition: Condition, activation: ColorActivation
+    ) -> Tensor:
+        """Colour [..., N, color_size] from features [N, feature_size] and blend weights [N]."""
+        return self.blend(
+            weights,
+            lambda ids: activation(self.expression_color(features[ids], condition.expression)),
+            lambda ids: activation(self.pose_color(features[ids], condition.pose)),
+        )
+
+
+def sigmoid_rgb(raw: Tensor) -> Tensor:
+    """Sigmoid on the first three of [..., C] channels; the others pass."""
+    return torch.cat([torch.sigmoid(raw[..., :3]), raw[..., 3:]], dim=-1)
+
+
+def no_activation(raw: Tensor) -> Tensor:
+    """The identity."""
+    return raw

@@ -1,0 +1,212 @@
+"""Stage 1: a head as the zero level of a signed distance network on a tetrahedral lattice, with colour and motion.
+
+Gaussian Head Avatar (CVPR 2024), section 3.2. The neutral surface is extracted by marching tetrahedra; expression
+moves and colours it near facial landmarks, head pose elsewhere; a similarity transform places it in the world.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from gha.faces.code import HeadCode
+from gha.geometry import (
+    ActiveTetrahedra,
+    Camera,
+    TetrahedralLattice,
+    extract_sparse,
+    interpolate_on_edges,
+    marching_tetrahedra,
+)
+from gha.networks import MLP, encoded_size
+
+from .fields import Condition, FieldsConfig, HeadFields, LayerSizes, sigmoid_rgb
+from .posed import Mesh, Posed
+
+
+@dataclass
+class MeshHeadConfig:
+    """Sizes and options of the mesh head."""
+
+    # Box that holds head and shoulders in canonical decimetres: [[x0, x1], [y0, y1], [z0, z1]].
+    bounds: list[list[float]] = field(default_factory=lambda: [[-1.6, 1.6], [-1.7, 1.8], [-2.5, 1.0]])
+    # Edge length of the tetrahedral lattice in millimetres.
+    edge_mm: float = 6.8
+    # Hidden layers of the network that gives signed distance, vertex offset and feature.
+    geometry: LayerSizes = field(default_factory=lambda: LayerSizes(256, 5))
+    # Networks shared with the Gaussian head.
+    fields: FieldsConfig = field(default_factory=FieldsConfig)
+    # Largest offset of a lattice vertex as a fraction of the edge.
+    offset_fraction: float = 0.1
+    # The surface starts as a sphere: centre and radius in canonical decimetres.
+    sphere_center: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    sphere_radius: float = 1.0
+    # Positions the pose displacement sees: "neutral" (paper) or "deformed" by expression (released code).
+    pose_deform_input: str = "neutral"
+    # The whole lattice is searched for surface every so many surface extractions; in between only a band around
+    # the last surface.
+    full_search_interval: int = 20
+
+
+@dataclass(frozen=True)
+class NeutralSurface:
+    """The surface before expression and pose.
+
+    Attributes:
+        vertices: canonical positions [N, 3] in decimetres.
+        features: [N, feature_size] in (-1, 1).
+        triangles: int64 [F, 3].
+    """
+
+    vertices: Tensor
+    features: Tensor
+    triangles: Tensor
+
+
+@dataclass(frozen=True)
+class MeshHeadAuxiliaries:
+    """What the losses of stage 1 need besides pictures.
+
+    Attributes:
+        landmarks: neutral landmarks moved by the expression [B, L, 3], canonical decimetres.
+        landmark_distance: signed distance at the neutral landmarks [L].
+        displacement_energy: mean squared displacement of both networks, relative to their scale.
+        canonical_vertices: deformed vertices before the similarity transform [B, N, 3].
+    """
+
+    landmarks: Tensor
+    landmark_distance: Tensor
+    displacement_energy: Tensor
+    canonical_vertices: Tensor
+
+
+class MeshHead(nn.Module):
+    """The mesh avatar of stage 1.
+
+    Args:
+        config: sizes and options.
+        expression_size: E, number of expression coefficients.
+        landmarks: initial neutral landmarks [L, 3], canonical decimetres; they are learned.
+    """
+
+    upscale = 1
+
+    def __init__(self, config: MeshHeadConfig, expression_size: int, landmarks: Tensor) -> None:
+        super().__init__()
+        self.config = config
+        self.lattice = TetrahedralLattice(config.bounds, config.edge_mm / 100)
+        self.fields = HeadFields(expression_size, config.fields)
+        position_size = encoded_size(3, config.fields.frequencies)
+        # Outputs: signed distance, vertex offset, feature.
+        self.geometry = MLP(position_size, config.geometry.hidden(), 4 + config.fields.feature_size)
+        self.neutral_landmarks = nn.Parameter(landmarks.detach().clone())
+        self._active: ActiveTetrahedra | None = None
+        self._extractions = 0
+
+    def signed_distance(self, positions: Tensor) -> Tensor:
+        """Signed distance [M] at canonical positions [M, 3], positive outside; not exactly a distance."""
+        return self.geometry(self.fields.encode_positions(positions))[..., 0]
+
+    def offset(self, raw: Tensor) -> Tensor:
+        """Vertex offset in decimetres from the network's raw offset channels [..., 3]."""
+        return torch.tanh(raw) * (self.config.offset_fraction * self.config.edge_mm / 100)
+
+    def neutral_surface(self, lattice: TetrahedralLattice | None = None) -> NeutralSurface:
+        """Extract the neutral surface, differentiable with respect to the geometry network.
+
+        Args:
+            lattice: another lattice than that of training, for example a finer one for the Gaussian head.
+
+        Raises:
+            TrainingError: the signed distance has one sign everywhere.
+        """
+        active = self._active_tetrahedra() if lattice is None else extract_sparse(lattice, self.signed_distance)
+        with torch.no_grad():
+            topology = marching_tetrahedra(self.signed_distance(active.positions), active.tets)
+        used, topology = topology.compact()
+        positions = active.positions[used]
+        raw = self.geometry(self.fields.encode_positions(positions))
+        distance = raw[:, 0]
+        values = torch.cat([positions + self.offset(raw[:, 1:4]), torch.tanh(raw[:, 4:])], dim=-1)
+        values = interpolate_on_edges(values, distance, topology.edges)
+        return NeutralSurface(values[:, :3], values[:, 3:], topology.triangles)
+
+    def _active_tetrahedra(self) -> ActiveTetrahedra:
+        full_search = self._extractions % self.config.full_search_interval == 0
+        if self._active is None or full_search or not self.training:
+            self._active = extract_sparse(self.lattice, self.signed_distance)
+        self._extractions += 1
+        return self._active
+
+    def forward(self, code: HeadCode, camera: Camera | None = None) -> Posed:
+        """Pose the head for codes with leading dimension B; auxiliaries are computed in training mode only."""
+        surface = self.neutral_surface()
+        condition = self.fields.condition(code.expression, code.pose)
+        weights = self.fields.blend_weights(surface.vertices, self.neutral_landmarks)
+        colors = self.fields.blended_color(weights, surface.features, condition, self._color_activation)
+        displacement = self._displacement(surface.vertices, weights, condition)
+        vertices = surface.vertices + displacement
+        auxiliaries = None
+        if self.training:
+            auxiliaries = MeshHeadAuxiliaries(
+                self._moved_landmarks(condition),
+                self.signed_distance(self.neutral_landmarks),
+                (displacement / self.config.fields.deform_scale).square().sum(-1).mean(),
+                vertices,
+            )
+        return Posed(mesh=Mesh(code.to_world(vertices), surface.triangles, colors), auxiliaries=auxiliaries)
+
+    def _color_activation(self, raw: Tensor) -> Tensor:
+        return torch.sigmoid(raw) if self.config.fields.color_activation == "original" else sigmoid_rgb(raw)
+
+    def _displacement(self, vertices: Tensor, weights: Tensor, condition: Condition) -> Tensor:
+        """Displacement [B, N, 3] of neutral vertices [N, 3] by both networks."""
+        fields = self.fields
+        encoded = fields.encode_positions(vertices)
+
+        def by_expression(ids: Tensor) -> Tensor:
+            return fields.displacement(fields.expression_deform(encoded[ids], condition.expression))
+
+        def by_pose(ids: Tensor) -> Tensor:
+            if self.config.pose_deform_input == "neutral":
+                return fields.displacement(fields.pose_deform(encoded[ids], condition.pose))
+            moved = vertices[ids] + weights[ids, None] * by_expression(ids)
+            return fields.displacement(fields.pose_deform(fields.encode_positions(moved), condition.pose))
+
+        return fields.blend(weights, by_expression, by_pose)
+
+    def _moved_landmarks(self, condition: Condition) -> Tensor:
+        """Neutral landmarks [L, 3] after vertex offset and expression: [B, L, 3]."""
+        fields = self.fields
+        encoded = fields.encode_positions(self.neutral_landmarks)
+        points = self.neutral_landmarks + self.offset(self.geometry(encoded)[:, 1:4])
+        moved = fields.expression_deform(fields.encode_positions(points), condition.expression)
+        return points + fields.displacement(moved)
+
+    def decode(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """Rendered colours [B, C, h, w] over black: the first three channels are the picture."""
+        return features[:, :3], alpha
+
+
+def initialize_sphere(head: MeshHead, steps: int = 300, points: int = 8192, seed: int = 0) -> float:
+    """Train the geometry network to the signed distance of the configured sphere.
+
+    Returns:
+        Root mean square error of the last step, decimetres.
+    """
+    device = head.neutral_landmarks.device
+    generator = torch.Generator().manual_seed(seed)
+    low, high = torch.tensor(head.config.bounds).unbind(-1)
+    center = torch.tensor(head.config.sphere_center)
+    optimizer = torch.optim.Adam(head.geometry.parameters(), lr=1e-3)
+    loss = torch.zeros(())
+    for _ in range(steps):
+        positions = low + (high - low) * torch.rand(points, 3, generator=generator)
+        target = (positions - center).norm(dim=-1) - head.config.sphere_radius
+        loss = (head.signed_distance(positions.to(device)) - target.to(device)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return loss.item() ** 0.5

@@ -1,0 +1,103 @@
+"""The super-resolution decoder: 32-channel feature splats to colour and alpha at four times their size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+
+@dataclass
+class DecoderConfig:
+    """Widths and variants of the decoder."""
+
+    # Channels of the last block; the first has four times, the second twice as many.
+    capacity: int = 32
+    # "none", or "instance" as in the original (makes the output depend on the whole frame).
+    normalization: str = "none"
+    # Interpolation grid of the two upsamplings; the original aligns corners, which breaks crop equivariance.
+    align_corners: bool = False
+    # Predict a correction of the enlarged coarse colour and alpha, rather than colour from nothing.
+    residual: bool = True
+    # Decode alpha too; without it (the original) the decoder paints its training background and alpha is enlarged.
+    predict_alpha: bool = True
+
+
+ORIGINAL_DECODER = DecoderConfig(normalization="instance", align_corners=True, residual=False, predict_alpha=False)
+
+
+class DoubleConvolution(nn.Sequential):
+    """Twice: 3x3 convolution, optional InstanceNorm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, normalization: str) -> None:
+        layers: list[nn.Module] = []
+        for channels in (in_channels, out_channels):
+            # A bias in front of InstanceNorm would be subtracted again.
+            layers.append(nn.Conv2d(channels, out_channels, 3, padding=1, bias=normalization == "none"))
+            if normalization == "instance":
+                layers.append(nn.InstanceNorm2d(out_channels))
+            layers.append(nn.ReLU(inplace=True))
+        super().__init__(*layers)
+
+
+class SuperResolutionDecoder(nn.Module):
+    """Decode splatted features to an image four times larger in each direction.
+
+    Colour in and out is premultiplied with alpha (that is, composited over black), which keeps every operation
+    linear at the outline. With ``normalization="none"`` and ``align_corners=False`` the decoder commutes with
+    cropping away from the border.
+
+    Args:
+        feature_channels: C; the first three channels are colour.
+        config: widths and variants.
+    """
+
+    upscale = 4
+
+    def __init__(self, feature_channels: int, config: DecoderConfig) -> None:
+        super().__init__()
+        if config.normalization not in ("none", "instance"):
+            raise ValueError(f"decoder normalization must be 'none' or 'instance', got {config.normalization!r}")
+        self.config = config
+        width, norm = config.capacity, config.normalization
+        inputs = feature_channels + 1 if config.predict_alpha else feature_channels
+        self.block_1 = DoubleConvolution(inputs, 4 * width, norm)
+        self.block_2 = DoubleConvolution(4 * width, 2 * width, norm)
+        self.block_3 = DoubleConvolution(2 * width, width, norm)
+        self.output = nn.Conv2d(width, 4 if config.predict_alpha else 3, 1)
+        if config.residual:
+            nn.init.zeros_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
+
+    def forward(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode features [B, C, h, w] over black and alpha [B, 1, h, w].
+
+        Returns:
+            Premultiplied colour [B, 3, 4h, 4w] and alpha [B, 1, 4h, 4w]; alpha in [0, 1], colour unclamped.
+        """
+        if not self.config.predict_alpha:
+            return self._decode_over_white(features, alpha)
+        hidden = self._blocks(torch.cat([features, alpha], dim=1))
+        color, alpha_out = self.output(hidden).split([3, 1], dim=1)
+        if self.config.residual:
+            coarse = torch.cat([features[:, :3], alpha], dim=1)
+            enlarged = interpolate(coarse, scale_factor=self.upscale, mode="bilinear", align_corners=False)
+            return color + enlarged[:, :3], (alpha_out + enlarged[:, 3:]).clamp(0, 1)
+        alpha_out = torch.sigmoid(alpha_out)
+        return torch.sigmoid(color) * alpha_out, alpha_out
+
+    def _decode_over_white(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """The original: features over ones in every channel, colour over white; premultiplied afterwards."""
+        color = torch.sigmoid(self.output(self._blocks(features + (1 - alpha))))
+        alpha_out = interpolate(alpha, scale_factor=self.upscale, mode="bilinear", align_corners=False)
+        return color - (1 - alpha_out), alpha_out
+
+    def _blocks(self, x: Tensor) -> Tensor:
+        x = self.block_1(x)
+        x = self.block_2(self._enlarge(x))
+        return self.block_3(self._enlarge(x))
+
+    def _enlarge(self, x: Tensor) -> Tensor:
+        return interpolate(x, scale_factor=2, mode="bilinear", align_corners=self.config.align_corners)

@@ -1,0 +1,80 @@
+"""The multilayer perceptron with one skip connection that every head network is made of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, linear
+
+
+class MLP(nn.Module):
+    """Fully connected layers on per-point inputs and a condition shared by many points.
+
+    LeakyReLU (slope 0.01) follows every layer but the last. Layer ``floor(L / 2)``, L counting the input and all
+    layer outputs, receives its predecessor's output and the network input again (Gaussian Head Avatar, CVPR 2024).
+
+    Weights are those of layers that see ``[points, condition]`` concatenated; the product with the condition is
+    computed once for all points that share it and added, which equals the concatenation and costs less.
+
+    Args:
+        input_size: channels per point.
+        hidden_sizes: widths of the hidden layers; may be empty.
+        output_size: channels per point that come out; no activation follows.
+        condition_size: channels of the shared condition; 0 for none.
+    """
+
+    def __init__(self, input_size: int, hidden_sizes: list[int], output_size: int, condition_size: int = 0) -> None:
+        super().__init__()
+        self.input_size, self.condition_size = input_size, condition_size
+        total_input = input_size + condition_size
+        widths = [total_input, *hidden_sizes, output_size]
+        skip = len(widths) // 2
+        # A network of one layer has its input anyway; there is nothing to skip to.
+        self.skip_layer = skip if skip < len(widths) - 1 else -1
+        self.layers = nn.ModuleList(
+            nn.Linear(widths[i] + (total_input if i == self.skip_layer else 0), widths[i + 1])
+            for i in range(len(widths) - 1)
+        )
+
+    def forward(self, points: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Map points [..., N, input_size] to [..., N, output_size].
+
+        Args:
+            points: per-point inputs; leading dimensions broadcast with those of ``condition``.
+            condition: [..., condition_size], the same for all N points; required exactly if ``condition_size`` > 0.
+        """
+        if (condition is not None) != (self.condition_size > 0):
+            raise ValueError(
+                f"this network takes a condition of size {self.condition_size}; got {condition is not None}"
+            )
+        hidden = None
+        last = len(self.layers) - 1
+        for index, layer in enumerate(self.layers):
+            hidden = self._layer(index, layer, hidden, points, condition)
+            if index < last:
+                hidden = leaky_relu(hidden, 0.01)
+        return hidden
+
+    def _layer(
+        self, index: int, layer: nn.Linear, hidden: Tensor | None, points: Tensor, condition: Tensor | None
+    ) -> Tensor:
+        if index not in (0, self.skip_layer):
+            return layer(hidden)
+        start = 0 if hidden is None else hidden.shape[-1]
+        weight, split = layer.weight, start + self.input_size
+        out = linear(points, weight[:, start:split], layer.bias)
+        if condition is not None:
+            out = out + linear(condition, weight[:, split:])[..., None, :]
+        return out if hidden is None else out + linear(hidden, weight[:, :start])
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The output layer, for callers that want another initialisation."""
+        return self.layers[-1]
+
+
+def initialize_near_zero(mlp: MLP, scale: float = 0.01) -> None:
+    """Shrink the last layer so that the network starts close to zero output (no deformation, no change)."""
+    with torch.no_grad():
+        mlp.last_layer.weight.mul_(scale)
+        mlp.last_layer.bias.zero_()
