@@ -11,3 +11,7 @@ class InputError(GhaError):
 
 class TrainingError(GhaError):
     """Training cannot go on (non-finite loss, a lost surface); the message says where and what to try."""
+
+
+class CheckpointError(GhaError):
+    """A checkpoint cannot be written, found, verified or used; the message says which and what is still there."""

@@ -1,0 +1,109 @@
+"""Optimisers and random generators as plain named tensors, so that a resumed run continues exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from gha.errors import CheckpointError
+
+NamedParameters = Iterable[tuple[str, Tensor]]
+
+
+def flatten_optimizer_state(optimizer: Optimizer, named_parameters: NamedParameters) -> dict[str, Tensor]:
+    """The moments of an optimiser by parameter name, for example ``"feature:exp_avg"``.
+
+    Learning rates are not part of it: they are a function of the step.
+
+    Args:
+        optimizer: Adam or any optimiser whose state per parameter is tensors and numbers.
+        named_parameters: ``model.named_parameters()``, or the pairs of several models under unique names.
+    """
+    names = _names_by_identity(optimizer, named_parameters)
+    flat = {}
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            flat[f"{names[id(parameter)]}:{key}"] = torch.as_tensor(value)
+    return flat
+
+
+def restore_optimizer_state(
+    optimizer: Optimizer, named_parameters: NamedParameters, flat: Mapping[str, Tensor]
+) -> None:
+    """Put the result of :func:`flatten_optimizer_state` into an optimiser over parameters of the same names.
+
+    Moments go to the device and precision of their parameter; learning rates stay as they are.
+
+    Raises:
+        CheckpointError: a name is not among the optimiser's parameters, or a shape differs.
+    """
+    names = _names_by_identity(optimizer, named_parameters)
+    states = _group_by_parameter(flat)
+    unknown = sorted(set(states) - set(names.values()))
+    if unknown:
+        raise CheckpointError(
+            f"the checkpoint's optimiser state is for {', '.join(unknown)}, which this optimiser does not hold; "
+            f"it holds {', '.join(sorted(names.values()))}"
+        )
+    plain = optimizer.state_dict()
+    plain["state"] = {}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, parameter in enumerate(parameters):
+        name = names[id(parameter)]
+        if name in states:
+            plain["state"][index] = _check_shapes(name, parameter, states[name])
+    optimizer.load_state_dict(plain)
+
+
+def random_state(**generators: torch.Generator) -> dict[str, Tensor]:
+    """The state of torch's global generators (CPU and every CUDA device) and of the named ones, as uint8 tensors."""
+    state = {"global:cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state |= {f"global:cuda:{index}": value for index, value in enumerate(torch.cuda.get_rng_state_all())}
+    return state | {f"generator:{name}": generator.get_state() for name, generator in generators.items()}
+
+
+def restore_random_state(state: Mapping[str, Tensor], **generators: torch.Generator) -> None:
+    """Continue the random streams saved by :func:`random_state`; states of absent CUDA devices are skipped."""
+    torch.set_rng_state(state["global:cpu"].cpu())
+    for index in range(torch.cuda.device_count()):
+        if f"global:cuda:{index}" in state:
+            torch.cuda.set_rng_state(state[f"global:cuda:{index}"].cpu(), index)
+    for name, generator in generators.items():
+        if f"generator:{name}" not in state:
+            raise CheckpointError(f"the checkpoint holds no state of random generator {name!r}, only {sorted(state)}")
+        generator.set_state(state[f"generator:{name}"].cpu())
+
+
+def _names_by_identity(optimizer: Optimizer, named_parameters: NamedParameters) -> dict[int, str]:
+    """Names of the optimiser's parameters by ``id``; every one must have a name."""
+    every_name = {id(parameter): name for name, parameter in named_parameters}
+    held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    nameless = [list(parameter.shape) for parameter in held if id(parameter) not in every_name]
+    if nameless:
+        raise CheckpointError(f"the optimiser holds parameters that were given no name, of shapes {nameless}")
+    return {id(parameter): every_name[id(parameter)] for parameter in held}
+
+
+def _group_by_parameter(flat: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """``{"name:key": tensor}`` to ``{"name": {"key": tensor}}``."""
+    states: dict[str, dict[str, Tensor]] = {}
+    for full_name, value in flat.items():
+        name, _, key = full_name.rpartition(":")
+        states.setdefault(name, {})[key] = value
+    return states
+
+
+def _check_shapes(name: str, parameter: Tensor, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """A copy of the state of one parameter, refused if a moment has another shape than the parameter."""
+    for key, value in state.items():
+        if value.ndim > 0 and value.shape != parameter.shape:
+            raise CheckpointError(
+                f"optimiser state {name}:{key} has shape {list(value.shape)} in the checkpoint, "
+                f"the parameter has {list(parameter.shape)}"
+            )
+    return {key: value.clone() for key, value in state.items()}

@@ -1,0 +1,88 @@
+import pytest
+import torch
+
+from gha.errors import CheckpointError
+from gha.training.checkpoint import load_checkpoint, save_checkpoint
+from gha.training.checkpoint_state import (
+    flatten_optimizer_state,
+    random_state,
+    restore_optimizer_state,
+    restore_random_state,
+)
+
+
+def make(width=3):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(2, width), torch.nn.Linear(width, 1))
+    first, second = model
+    groups = [{"params": first.parameters(), "lr": 0.1}, {"params": second.parameters(), "lr": 0.01}]
+    return model, torch.optim.Adam(groups)
+
+
+def train(model, optimizer, steps):
+    losses = []
+    for _ in range(steps):
+        loss = (model(torch.randn(4, 2)) ** 2 + torch.rand(4, 1)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_resuming_is_exact(tmp_path):
+    model, optimizer = make()
+    train(model, optimizer, 5)
+    tensors = {
+        "model": model.state_dict(),
+        "optimizer": flatten_optimizer_state(optimizer, model.named_parameters()),
+        "random": random_state(),
+    }
+    save_checkpoint(tmp_path, 5, tensors, {})
+    expected = train(model, optimizer, 4)
+
+    other, other_optimizer = make()
+    checkpoint = load_checkpoint(tmp_path)
+    other.load_state_dict(checkpoint.tensors["model"])
+    restore_optimizer_state(other_optimizer, other.named_parameters(), checkpoint.tensors["optimizer"])
+    restore_random_state(checkpoint.tensors["random"])
+    assert train(other, other_optimizer, 4) == expected
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+    assert other_optimizer.param_groups[1]["lr"] == 0.01
+
+
+def test_restoring_copies_and_keeps_parameter_names():
+    model, optimizer = make()
+    train(model, optimizer, 1)
+    flat = {key: value.clone() for key, value in flatten_optimizer_state(optimizer, model.named_parameters()).items()}
+    assert set(flat) == {f"{n}:{k}" for n, _ in model.named_parameters() for k in ("exp_avg", "exp_avg_sq", "step")}
+    before = {key: value.clone() for key, value in flat.items()}
+    other, other_optimizer = make()
+    restore_optimizer_state(other_optimizer, other.named_parameters(), flat)
+    train(other, other_optimizer, 1)
+    assert all(torch.equal(flat[key], before[key]) for key in flat)
+
+
+def test_mismatches_are_named():
+    model, optimizer = make()
+    train(model, optimizer, 1)
+    flat = flatten_optimizer_state(optimizer, model.named_parameters())
+    wide, wide_optimizer = make(width=5)
+    with pytest.raises(CheckpointError, match=r"0\.weight:exp_avg has shape \[3, 2\] in the checkpoint.* \[5, 2\]"):
+        restore_optimizer_state(wide_optimizer, wide.named_parameters(), flat)
+    with pytest.raises(CheckpointError, match=r"state is for 7\.weight, which"):
+        restore_optimizer_state(optimizer, model.named_parameters(), {"7.weight:exp_avg": torch.zeros(1)})
+    with pytest.raises(CheckpointError, match="given no name"):
+        flatten_optimizer_state(optimizer, [])
+
+
+def test_named_generators_continue():
+    generator = torch.Generator().manual_seed(4)
+    torch.rand(3, generator=generator)
+    state = random_state(loader=generator)
+    expected = torch.rand(2, generator=generator)
+    other = torch.Generator()
+    restore_random_state(state, loader=other)
+    assert torch.equal(torch.rand(2, generator=other), expected)
+    with pytest.raises(CheckpointError, match="random generator 'zoom'"):
+        restore_random_state(state, zoom=other)
