@@ -1,0 +1,144 @@
+"""Decoding pictures: only what is asked for, at the size that is asked for, antialiased."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from gha.errors import InputError
+
+# left, top, width, height in pixels of the full-size image; may reach outside it.
+Window = tuple[int, int, int, int]
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture, from its header."""
+    with _opened(path) as picture:
+        return picture.height, picture.width
+
+
+def decode(
+    path: Path,
+    size: tuple[int, int],
+    full_size: tuple[int, int],
+    gray: bool,
+    lowres: bool = False,
+    window: Window | None = None,
+) -> np.ndarray:
+    """Read a picture into uint8 [3 or 1, H, W].
+
+    Args:
+        path: JPEG or PNG of 8 bits; a gray picture may have one or three equal channels.
+        size: height and width of the result.
+        full_size: height and width a full-size picture must have; a small copy must have its proportions.
+        gray: one channel instead of three.
+        lowres: whether ``path`` is a small copy.
+        window: part of the full-size picture that is read; zero outside the picture.
+    """
+    height, width = size
+    with _opened(path) as picture:
+        _check_size(path, picture, full_size, lowres)
+        mode = "L" if gray else "RGB"
+        if picture.width % 8 == 0 and picture.height % 8 == 0 and window is None:
+            # JPEG can decode straight to 1/2, 1/4, 1/8; twice the result leaves the rest to the better filter.
+            picture.draft(mode, (2 * width, 2 * height))
+        try:
+            converted = _converted(path, picture, mode)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{path}: found a damaged picture ({error}), expected a whole one") from error
+    array = np.asarray(_resized(_cropped(converted, window), width, height))
+    return array[None] if gray else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def visible_everywhere(size: tuple[int, int], full_size: tuple[int, int], window: Window | None) -> np.ndarray:
+    """The visible map uint8 [1, H, W] of a picture without padding: 255, but 0 where a window reaches outside."""
+    if window is None:
+        return np.broadcast_to(np.uint8(255), (1, *size))
+    picture = Image.new("L", (full_size[1], full_size[0]), 255)
+    return np.asarray(_resized(_cropped(picture, window), size[1], size[0]))[None]
+
+
+def _opened(path: Path) -> Image.Image:
+    if not path.is_file():
+        raise InputError(f"{path}: file not found")
+    try:
+        return Image.open(path)
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+        raise InputError(f"{path}: not a readable picture ({error}), expected JPEG or PNG") from error
+
+
+def _check_size(path: Path, picture: Image.Image, full_size: tuple[int, int], lowres: bool) -> None:
+    height, width = full_size
+    if lowres:
+        # The proportions agree when each side is within a pixel of the scaled full size.
+        scale = max(picture.size) / max(full_size)
+        agrees = abs(picture.height - height * scale) <= 1 and abs(picture.width - width * scale) <= 1
+    else:
+        agrees = (picture.height, picture.width) == (height, width)
+    if not agrees:
+        raise InputError(
+            f"{path}: found {picture.width} x {picture.height} pixels, expected {width} x {height}"
+            + (" or a smaller copy of the same proportions" if lowres else "")
+        )
+
+
+def _converted(path: Path, picture: Image.Image, mode: str) -> Image.Image:
+    picture.load()
+    if picture.mode not in ("L", "RGB", "RGBA", "LA", "P", "1"):
+        raise InputError(f"{path}: found pixel format {picture.mode}, expected 8 bits per channel")
+    if mode == "L" and picture.mode in ("RGB", "RGBA"):
+        return picture.getchannel(0)
+    return picture.convert(mode)
+
+
+def _cropped(picture: Image.Image, window: Window | None) -> Image.Image:
+    if window is None:
+        return picture
+    left, top, width, height = window
+    return picture.crop((left, top, left + width, top + height))
+
+
+def _resized(picture: Image.Image, width: int, height: int) -> Image.Image:
+    if picture.size == (width, height):
+        return picture
+    factor = picture.width // width
+    if factor > 1 and picture.size == (width * factor, height * factor):
+        return picture.reduce(factor)  # the exact mean over each block
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+class ImageCache:
+    """Decoded pictures kept in memory up to a budget; safe to share between threads.
+
+    What has entered stays: frames are drawn uniformly, so that any eviction would only trade one hit for another.
+
+    Args:
+        budget: bytes the pictures may take together; 0 keeps nothing.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.used = 0
+        self._arrays: dict[tuple, np.ndarray] = {}
+        self._lock = Lock()
+
+    def get(self, key: tuple, load: Callable[[], np.ndarray]) -> np.ndarray:
+        """The read-only array under ``key``, loaded at first use."""
+        found = self._arrays.get(key)
+        if found is not None:
+            return found
+        array = load()
+        if array.min() == array.max():
+            # A visible map is mostly one value everywhere: keep that value only.
+            array = np.broadcast_to(array[:1, :1, :1].copy(), array.shape)
+        size = array.itemsize if 0 in array.strides else array.nbytes
+        array.flags.writeable = False
+        with self._lock:
+            if key not in self._arrays and self.used + size <= self.budget:
+                self._arrays[key] = array
+                self.used += size
+        return array

@@ -1,0 +1,95 @@
+"""From a frame, a camera and a size to three decoded pictures: image, mask and visible map."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from gha.errors import InputError
+
+from . import layout
+from .images import ImageCache, Window, decode, picture_size, visible_everywhere
+from .layout import ImageKind
+
+View = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class ViewReader:
+    """Finds and decodes the pictures of a capture.
+
+    Args:
+        root: folder of the capture.
+        first_frame: the frame whose images tell the full size of each camera.
+    """
+
+    def __init__(self, root: Path, first_frame: str) -> None:
+        self.root = root
+        self.first_frame = first_frame
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._files: dict[tuple, tuple[Path | None, bool]] = {}
+
+    def resolution(self, camera_id: str) -> tuple[int, int]:
+        """Height and width of the full-size images of a camera."""
+        if camera_id not in self._sizes:
+            self._sizes[camera_id] = picture_size(self._full_size_file("image", self.first_frame, camera_id))
+        return self._sizes[camera_id]
+
+    def read(
+        self,
+        frame_id: str,
+        camera_id: str,
+        size: tuple[int, int],
+        allow_lowres: bool,
+        crop: Window | None,
+        cache: ImageCache,
+    ) -> View:
+        """Image [3, H, W], mask [1, H, W] and visible map [1, H, W] as uint8.
+
+        Args:
+            frame_id: which frame.
+            camera_id: which camera.
+            size: height and width of the result.
+            allow_lowres: take the small copies where they are large enough.
+            crop: part of the full-size picture, or None for all of it.
+            cache: where decoded pictures are kept.
+        """
+        pictures = []
+        for kind in ("image", "mask", "visible"):
+            path, is_lowres = self._choose_file(kind, frame_id, camera_id, size, allow_lowres)
+            full_size = self.resolution(camera_id)
+            if path is None:
+                pictures.append(visible_everywhere(size, full_size, crop))
+                continue
+            load = partial(decode, path, size, full_size, kind != "image", lowres=is_lowres, window=crop)
+            pictures.append(cache.get((path, size, crop), load))
+        if crop is None and not pictures[1].any():
+            path = self._full_size_file("mask", frame_id, camera_id)
+            raise InputError(f"{path}: found an empty mask, expected the subject in it")
+        return pictures[0], pictures[1], pictures[2]
+
+    def _choose_file(
+        self, kind: ImageKind, frame_id: str, camera_id: str, size: tuple[int, int], allow_lowres: bool
+    ) -> tuple[Path | None, bool]:
+        """The file to decode and whether it is a small copy; None for a visible map that does not exist."""
+        key = (kind, frame_id, camera_id, size, allow_lowres)
+        if key not in self._files:
+            lowres = self._lowres_file(kind, frame_id, camera_id, size) if allow_lowres else None
+            self._files[key] = (lowres or self._full_size_file(kind, frame_id, camera_id), lowres is not None)
+        return self._files[key]
+
+    def _lowres_file(self, kind: ImageKind, frame_id: str, camera_id: str, size: tuple[int, int]) -> Path | None:
+        path = layout.with_known_suffix(layout.image_stem(self.root, kind, frame_id, camera_id, lowres=True))
+        if path is None or any(wanted > has for wanted, has in zip(size, picture_size(path), strict=True)):
+            return None
+        return path
+
+    def _full_size_file(self, kind: ImageKind, frame_id: str, camera_id: str) -> Path | None:
+        stem = layout.image_stem(self.root, kind, frame_id, camera_id)
+        path = layout.with_known_suffix(stem)
+        if path is None and kind == "visible":
+            return layout.with_known_suffix(layout.camera_visible_stem(self.root, camera_id))
+        if path is None:
+            raise InputError(f"{stem}.jpg (or .png): file not found; expected the {kind} of camera {camera_id}")
+        return path
