@@ -19,10 +19,10 @@ ColorActivation = Callable[[Tensor], Tensor]
 class LayerSizes:
     """Hidden layers of one network."""
 
-    # Channels of each hidden layer.
     width: int = 256
-    # Number of hidden layers.
+    """Channels of each hidden layer."""
     layers: int = 2
+    """Number of hidden layers."""
 
     def hidden(self) -> list[int]:
         """Widths of the hidden layers as a list."""
@@ -33,35 +33,35 @@ class LayerSizes:
 class FieldsConfig:
     """Sizes of the networks that both heads share, and how expression and pose divide the head."""
 
-    # Channels of the feature every surface point carries.
     feature_size: int = 128
-    # Channels that are splatted or rasterised; the first three are RGB.
+    """Channels of the feature every surface point carries."""
     color_size: int = 32
-    # Octaves of the positional encodings of positions and poses.
+    """Channels that are splatted or rasterised; the first three are RGB."""
     frequencies: int = 4
-    # Colour from feature and expression.
+    """Octaves of the positional encodings of positions and poses."""
     expression_color: LayerSizes = field(default_factory=lambda: LayerSizes(256, 2))
-    # Colour from feature and pose.
+    """Colour from feature and expression."""
     pose_color: LayerSizes = field(default_factory=lambda: LayerSizes(128, 1))
-    # Displacement from position and expression.
+    """Colour from feature and pose."""
     expression_deform: LayerSizes = field(default_factory=lambda: LayerSizes(256, 5))
-    # Displacement from position and pose.
+    """Displacement from position and expression."""
     pose_deform: LayerSizes = field(default_factory=lambda: LayerSizes(256, 2))
-    # Largest displacement per axis and network, decimetres.
+    """Displacement from position and pose."""
     deform_scale: float = 0.3
-    # Bound displacements by tanh; without the bound, wide jaw openings are not capped at deform_scale.
+    """Largest displacement per axis and network, decimetres."""
     bounded_deformation: bool = True
-    # Distances to the nearest landmark at which expression starts to fade and has faded
-    # (squared decimetres for "squared_distance", decimetres for "distance").
+    """Bound displacements by tanh; without the bound, wide jaw openings are not capped at deform_scale."""
     blend_near: float = 0.1
+    """Distances to the nearest landmark at which expression starts to fade and has faded
+    (squared decimetres for "squared_distance", decimetres for "distance")."""
     blend_far: float = 0.25
-    # "squared_distance" (released code) or "distance" (paper, with 0.15 and 0.25 head lengths).
     blend_metric: str = "squared_distance"
-    # "sigmoid_rgb": RGB in [0, 1] in both stages. "original": all channels in the first stage, none in the second,
-    # which makes the second stage learn colour anew.
+    """"squared_distance" (released code) or "distance" (paper, with 0.15 and 0.25 head lengths)."""
     color_activation: str = "sigmoid_rgb"
-    # Also hand the head pose to the expression networks (for light that is fixed in the world).
+    """"sigmoid_rgb": RGB in [0, 1] in both stages. "original": all channels in the first stage, none in the second,
+    which makes the second stage learn colour anew."""
     pose_in_expression_networks: bool = False
+    """Also hand the head pose to the expression networks (for light that is fixed in the world)."""
 
 
 @dataclass(frozen=True)

@@ -28,24 +28,24 @@ ATTRIBUTE_SIZES = (3, 4, 1)  # log-scale, quaternion, opacity logit
 class GaussianHeadConfig:
     """Sizes and options of the Gaussian head; the networks shared with stage 1 keep their sizes from there."""
 
-    # Change of scale, rotation and opacity from feature and expression.
     expression_attributes: LayerSizes = field(default_factory=lambda: LayerSizes(256, 3))
-    # Change of scale, rotation and opacity from feature and pose.
+    """Change of scale, rotation and opacity from feature and expression."""
     pose_attributes: LayerSizes = field(default_factory=lambda: LayerSizes(128, 2))
-    # Factor on what the attribute networks add.
+    """Change of scale, rotation and opacity from feature and pose."""
     attributes_scale: float = 0.2
-    # Opacity of every Gaussian at the start.
+    """Factor on what the attribute networks add."""
     initial_opacity: float = 0.3
-    # Points sown between the lips, where the mesh has no surface.
+    """Opacity of every Gaussian at the start."""
     mouth_points: int = 3000
-    # Edge in millimetres of the lattice whose surface vertices become Gaussians; 0: half of stage 1's edge.
+    """Points sown between the lips, where the mesh has no surface."""
     transfer_edge_mm: float = 0.0
-    # Multiply Gaussian scales by the head's scale (needed wherever the world is not in decimetres).
+    """Edge in millimetres of the lattice whose surface vertices become Gaussians; 0: half of stage 1's edge."""
     scale_with_head: bool = True
-    # Learn the landmarks that divide expression from pose, instead of keeping those of stage 1.
+    """Multiply Gaussian scales by the head's scale (needed wherever the world is not in decimetres)."""
     learn_landmarks: bool = False
-    # The super-resolution decoder.
+    """Learn the landmarks that divide expression from pose, instead of keeping those of stage 1."""
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    """The super-resolution decoder."""
 
 
 @dataclass(frozen=True)

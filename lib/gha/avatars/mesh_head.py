@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from gha.faces.code import HeadCode
 from gha.geometry import (
-    ActiveTetrahedra,
     Camera,
+    SurfaceTracker,
     TetrahedralLattice,
     extract_sparse,
     interpolate_on_edges,
@@ -30,24 +30,24 @@ from .posed import Mesh, Posed
 class MeshHeadConfig:
     """Sizes and options of the mesh head."""
 
-    # Box that holds head and shoulders in canonical decimetres: [[x0, x1], [y0, y1], [z0, z1]].
     bounds: list[list[float]] = field(default_factory=lambda: [[-1.6, 1.6], [-1.7, 1.8], [-2.5, 1.0]])
-    # Edge length of the tetrahedral lattice in millimetres.
+    """Box that holds head and shoulders in canonical decimetres: [[x0, x1], [y0, y1], [z0, z1]]."""
     edge_mm: float = 6.8
-    # Hidden layers of the network that gives signed distance, vertex offset and feature.
+    """Edge length of the tetrahedral lattice in millimetres."""
     geometry: LayerSizes = field(default_factory=lambda: LayerSizes(256, 5))
-    # Networks shared with the Gaussian head.
+    """Hidden layers of the network that gives signed distance, vertex offset and feature."""
     fields: FieldsConfig = field(default_factory=FieldsConfig)
-    # Largest offset of a lattice vertex as a fraction of the edge.
+    """Networks shared with the Gaussian head."""
     offset_fraction: float = 0.1
-    # The surface starts as a sphere: centre and radius in canonical decimetres.
+    """Largest offset of a lattice vertex as a fraction of the edge."""
     sphere_center: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    """The surface starts as a sphere: centre and radius in canonical decimetres."""
     sphere_radius: float = 1.0
-    # Positions the pose displacement sees: "neutral" (paper) or "deformed" by expression (released code).
     pose_deform_input: str = "neutral"
-    # The whole lattice is searched for surface every so many surface extractions; in between only a band around
-    # the last surface.
+    """Positions the pose displacement sees: "neutral" (paper) or "deformed" by expression (released code)."""
     full_search_interval: int = 20
+    """The whole lattice is searched for surface every so many surface extractions; in between only a band around
+    the last surface."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,12 @@ class MeshHead(nn.Module):
     def __init__(self, config: MeshHeadConfig, expression_size: int, landmarks: Tensor) -> None:
         super().__init__()
         self.config = config
-        self.lattice = TetrahedralLattice(config.bounds, config.edge_mm / 100)
         self.fields = HeadFields(expression_size, config.fields)
         position_size = encoded_size(3, config.fields.frequencies)
         # Outputs: signed distance, vertex offset, feature.
         self.geometry = MLP(position_size, config.geometry.hidden(), 4 + config.fields.feature_size)
         self.neutral_landmarks = nn.Parameter(landmarks.detach().clone())
-        self._active: ActiveTetrahedra | None = None
-        self._extractions = 0
+        self._tracker: SurfaceTracker | None = None
 
     def signed_distance(self, positions: Tensor) -> Tensor:
         """Signed distance [M] at canonical positions [M, 3], positive outside; not exactly a distance."""
@@ -112,6 +110,10 @@ class MeshHead(nn.Module):
     def offset(self, raw: Tensor) -> Tensor:
         """Vertex offset in decimetres from the network's raw offset channels [..., 3]."""
         return torch.tanh(raw) * (self.config.offset_fraction * self.config.edge_mm / 100)
+
+    def lattice(self, edge_mm: float) -> TetrahedralLattice:
+        """A lattice over the head's bounds, on the head's device."""
+        return TetrahedralLattice(self.config.bounds, edge_mm / 100, self.neutral_landmarks.device)
 
     def neutral_surface(self, lattice: TetrahedralLattice | None = None) -> NeutralSurface:
         """Extract the neutral surface, differentiable with respect to the geometry network.
@@ -122,23 +124,22 @@ class MeshHead(nn.Module):
         Raises:
             TrainingError: the signed distance has one sign everywhere.
         """
-        active = self._active_tetrahedra() if lattice is None else extract_sparse(lattice, self.signed_distance)
-        with torch.no_grad():
-            topology = marching_tetrahedra(self.signed_distance(active.positions), active.tets)
-        used, topology = topology.compact()
-        positions = active.positions[used]
-        raw = self.geometry(self.fields.encode_positions(positions))
-        distance = raw[:, 0]
-        values = torch.cat([positions + self.offset(raw[:, 1:4]), torch.tanh(raw[:, 4:])], dim=-1)
-        values = interpolate_on_edges(values, distance, topology.edges)
+        if lattice is None:
+            active = self._surface_tracker().extract(self.signed_distance)
+        else:
+            active = extract_sparse(lattice, self.signed_distance)
+        topology = marching_tetrahedra(active.sdf, active.tets)
+        raw = self.geometry(self.fields.encode_positions(active.vertices))
+        values = torch.cat([active.vertices + self.offset(raw[:, 1:4]), torch.tanh(raw[:, 4:])], dim=-1)
+        values = interpolate_on_edges(values, raw[:, 0], topology.edges)
         return NeutralSurface(values[:, :3], values[:, 3:], topology.triangles)
 
-    def _active_tetrahedra(self) -> ActiveTetrahedra:
-        full_search = self._extractions % self.config.full_search_interval == 0
-        if self._active is None or full_search or not self.training:
-            self._active = extract_sparse(self.lattice, self.signed_distance)
-        self._extractions += 1
-        return self._active
+    def _surface_tracker(self) -> SurfaceTracker:
+        """Follows the surface while it trains; otherwise every extraction searches the whole lattice."""
+        device = self.neutral_landmarks.device
+        if self._tracker is None or self._tracker.lattice.device != device or not self.training:
+            self._tracker = SurfaceTracker(self.lattice(self.config.edge_mm), self.config.full_search_interval)
+        return self._tracker
 
     def forward(self, code: HeadCode, camera: Camera | None = None) -> Posed:
         """Pose the head for codes with leading dimension B; auxiliaries are computed in training mode only."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gha.errors import InputError
-from gha.geometry import TetrahedralLattice, mean_neighbor_distance
+from gha.geometry import mean_neighbor_distance
 
 from .gaussian_head import GaussianHead, GaussianHeadConfig, GaussianSeeds
 from .mesh_head import MeshHead
@@ -54,7 +54,7 @@ def seed_gaussians(mesh_head: MeshHead, lips: list[int], config: GaussianHeadCon
         seed: of the mouth points.
     """
     edge_mm = config.transfer_edge_mm or mesh_head.config.edge_mm / 2
-    surface = mesh_head.neutral_surface(TetrahedralLattice(mesh_head.config.bounds, edge_mm / 100))
+    surface = mesh_head.neutral_surface(mesh_head.lattice(edge_mm))
     landmarks = mesh_head.neutral_landmarks
     extra = mouth_points(landmarks[lips], config.mouth_points, seed) if lips else landmarks.new_zeros(0, 3)
     means = torch.cat([surface.vertices, extra])

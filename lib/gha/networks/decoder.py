@@ -13,16 +13,16 @@ from torch.nn.functional import interpolate
 class DecoderConfig:
     """Widths and variants of the decoder."""
 
-    # Channels of the last block; the first has four times, the second twice as many.
     capacity: int = 32
-    # "none", or "instance" as in the original (makes the output depend on the whole frame).
+    """Channels of the last block; the first has four times, the second twice as many."""
     normalization: str = "none"
-    # Interpolation grid of the two upsamplings; the original aligns corners, which breaks crop equivariance.
+    """"none", or "instance" as in the original (makes the output depend on the whole frame)."""
     align_corners: bool = False
-    # Predict a correction of the enlarged coarse colour and alpha, rather than colour from nothing.
+    """Interpolation grid of the two upsamplings; the original aligns corners, which breaks crop equivariance."""
     residual: bool = True
-    # Decode alpha too; without it (the original) the decoder paints its training background and alpha is enlarged.
+    """Predict a correction of the enlarged coarse colour and alpha, rather than colour from nothing."""
     predict_alpha: bool = True
+    """Decode alpha too; without it (the original) the decoder paints its training background and alpha is enlarged."""
 
 
 ORIGINAL_DECODER = DecoderConfig(normalization="instance", align_corners=True, residual=False, predict_alpha=False)

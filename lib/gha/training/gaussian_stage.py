@@ -1,0 +1,217 @@
+"""Stage 2: the losses and learning rates of the Gaussian head (Gaussian Head Avatar, CVPR 2024, section 3.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate
+
+from gha.avatars.gaussian_head import GaussianHead
+from gha.avatars.rendering import coarse_camera, composite, render_posed
+from gha.capture.frame import Frame
+
+from .losses import visible_l1
+from .metrics import ssim_map
+from .perceptual import PerceptualDistance
+from .pictures import picture_row
+from .refinement import CameraGain, PoseRefinement
+from .windows import crop_frame, sample_window
+
+
+@dataclass
+class GaussianLossWeights:
+    """Weights of the terms of stage 2."""
+
+    fine: float = 1.0
+    """Decoded colour, L1."""
+    coarse: float = 1.0
+    """Colour channels of the splats before decoding, L1."""
+    alpha: float = 0.5
+    """Decoded and coarse alpha against the mask, L1."""
+    ssim: float = 0.0
+    """One minus SSIM of the decoded colour; 0: off."""
+    perceptual: float = 0.1
+    """LPIPS (VGG) on a random part of the decoded picture; needs the package lpips and its weights."""
+    perceptual_size: int = 512
+    """Side in pixels of that part."""
+
+
+@dataclass
+class GaussianTrainingConfig:
+    """How the Gaussian head learns; every parameter group has its own learning rate."""
+
+    learning_rate: float = 1e-4
+    """Networks and decoder."""
+    means_learning_rate: float = 1e-5
+    """Positions (decimetres)."""
+    features_learning_rate: float = 1e-5
+    """Features before tanh."""
+    quats_learning_rate: float = 1e-5
+    """Quaternions."""
+    scales_learning_rate: float = 3e-5
+    """Logarithms of scales."""
+    opacities_learning_rate: float = 1e-4
+    """Logits of opacities."""
+    pose_learning_rate: float = 1e-5
+    """Per-frame corrections of the head pose; 0: poses are taken as tracked."""
+    zoom: list[float] = field(default_factory=lambda: [0.8, 1.25])
+    """Range of the random magnification."""
+    window: int = 0
+    """Side in pixels of the random square the decoder is trained on; 0: the whole picture."""
+    background: str = "random"
+    """What truth and prediction are composited over: "random" colour in every step, or "white"."""
+    require_perceptual: bool = False
+    """Stop if the perceptual term cannot be computed, instead of training without it."""
+    loss: GaussianLossWeights = field(default_factory=GaussianLossWeights)
+    """Weights of the loss terms."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the avatar shows of a batch of views, before compositing.
+
+    Attributes:
+        color, alpha: decoded, premultiplied [B, V, 3, H, W] and [B, V, 1, H, W].
+        coarse_color, coarse_alpha: before decoding, at a quarter of the size.
+    """
+
+    color: Tensor
+    alpha: Tensor
+    coarse_color: Tensor
+    coarse_alpha: Tensor
+
+
+class GaussianStage:
+    """Stage 2 for the training loop.
+
+    Args:
+        head: the Gaussian head, on its device.
+        config: learning rates, augmentation, loss weights.
+        poses: per-frame pose corrections, or None.
+        gain: per-camera colour gain, or None.
+        perceptual: LPIPS, or None to train without.
+        description: metadata from which the head can be built again.
+        seed: of windows and backgrounds.
+    """
+
+    method = "gaussian_head"
+
+    def __init__(
+        self,
+        head: GaussianHead,
+        config: GaussianTrainingConfig,
+        poses: PoseRefinement | None,
+        gain: CameraGain | None,
+        perceptual: PerceptualDistance | None,
+        description: dict,
+        seed: int,
+    ) -> None:
+        self.head, self.config, self.poses, self.gain, self.perceptual = head, config, poses, gain, perceptual
+        self.description, self.seed = description, seed
+        self.finished_steps = 0
+        modules: dict[str, nn.Module | None] = {"avatar": head, "pose_refinement": poses, "camera_gain": gain}
+        self.modules = {name: module for name, module in modules.items() if module is not None}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"adam": torch.optim.Adam(self._groups(), eps=1e-15)}
+        if poses is not None:
+            # Adam's momentum would move every row at every step; only the frames of the batch may move.
+            self.optimizers["poses"] = torch.optim.SparseAdam(poses.parameters(), lr=config.pose_learning_rate)
+
+    def _groups(self) -> list[dict]:
+        head, config = self.head, self.config
+        networks = [head.fields, head.expression_attributes, head.pose_attributes, head.decoder]
+        rates = [
+            (config.learning_rate, [p for network in networks for p in network.parameters()]),
+            (config.means_learning_rate, [head.means]),
+            (config.features_learning_rate, [head.features]),
+            (config.quats_learning_rate, [head.quats]),
+            (config.scales_learning_rate, [head.log_scales]),
+            (config.opacities_learning_rate, [head.opacity_logits]),
+        ]
+        if head.neutral_landmarks.requires_grad:
+            rates.append((config.means_learning_rate, [head.neutral_landmarks]))
+        if self.gain is not None:
+            rates.append((config.learning_rate, list(self.gain.parameters())))
+        return [{"params": parameters, "lr": rate} for rate, parameters in rates]
+
+    def losses(self, frame: Frame, step: int) -> dict[str, Tensor]:
+        """Weighted terms for a frame [B, V]; window and background depend on seed and step only."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        view = crop_frame(frame, self._window(frame, generator))
+        background = self._background(frame, generator)
+        predicted = self.predict(view)
+        truth = composite(view.image * view.mask, view.mask, background)
+        fine = composite(predicted.color, predicted.alpha, background)
+        coarse = composite(predicted.coarse_color, predicted.coarse_alpha, background)
+        coarse_truth, coarse_mask, coarse_visible = (
+            _shrink(x, self.head.upscale) for x in (truth, view.mask, view.visible)
+        )
+
+        weights = self.config.loss
+        terms = {
+            "fine": weights.fine * visible_l1(fine, truth, view.visible),
+            "coarse": weights.coarse * visible_l1(coarse, coarse_truth, coarse_visible),
+        }
+        if weights.alpha:
+            alpha_error = visible_l1(predicted.alpha, view.mask, view.visible)
+            coarse_alpha_error = visible_l1(predicted.coarse_alpha, coarse_mask, coarse_visible)
+            terms["alpha"] = weights.alpha * (alpha_error + coarse_alpha_error)
+        if weights.ssim:
+            similarity = ssim_map((fine * view.visible).flatten(0, 1), (truth * view.visible).flatten(0, 1))
+            terms["ssim"] = weights.ssim * (1 - similarity.mean())
+        if self.perceptual is not None and weights.perceptual:
+            terms["perceptual"] = weights.perceptual * self._perceptual(fine, truth, view.visible, generator)
+        return terms
+
+    def predict(self, view: Frame) -> Prediction:
+        """Pose, splat and decode the views of a frame at the size of its images."""
+        code = self.poses(view.code, view.frame_id) if self.poses is not None else view.code
+        features, alpha = render_posed(self.head(code), coarse_camera(view.camera, self.head.upscale))
+        color, fine_alpha = (
+            x.unflatten(0, alpha.shape[:2]) for x in self.head.decode(features.flatten(0, 1), alpha.flatten(0, 1))
+        )
+        coarse_color = features[:, :, :3]
+        if self.gain is not None:
+            color, coarse_color = (self.gain(x, view.camera_ids) for x in (color, coarse_color))
+        return Prediction(color, fine_alpha, coarse_color, alpha)
+
+    def _window(self, frame: Frame, generator: torch.Generator):
+        size = tuple(frame.image.shape[-2:])
+        window = (self.config.window, self.config.window) if self.config.window else size
+        return sample_window(generator, size, window, tuple(self.config.zoom))
+
+    def _background(self, frame: Frame, generator: torch.Generator) -> Tensor:
+        shape = (*frame.image.shape[:2], 3, 1, 1)
+        color = torch.ones(shape) if self.config.background == "white" else torch.rand(shape, generator=generator)
+        return color.to(frame.image)
+
+    def _perceptual(self, fine: Tensor, truth: Tensor, visible: Tensor, generator: torch.Generator) -> Tensor:
+        size = [min(self.config.loss.perceptual_size, side) for side in fine.shape[-2:]]
+        top, left = (
+            int(torch.randint(0, full - part + 1, (), generator=generator))
+            for full, part in zip(fine.shape[-2:], size, strict=True)
+        )
+        part = (..., slice(top, top + size[0]), slice(left, left + size[1]))
+        images = [(x * visible)[part].flatten(0, 1).clamp(0, 1) for x in (fine, truth)]
+        return self.perceptual(*images).mean()
+
+    @torch.no_grad()
+    def preview(self, frame: Frame) -> np.ndarray:
+        """Truth, enlarged coarse colour, decoded colour and absolute error of the first view, over white."""
+        predicted = self.predict(frame)
+        fine = composite(predicted.color, predicted.alpha, 1.0)[0, 0]
+        coarse = composite(predicted.coarse_color, predicted.coarse_alpha, 1.0)[0, :1]
+        coarse = interpolate(coarse, fine.shape[-2:], mode="bicubic", align_corners=False)[0]
+        truth = composite(frame.image * frame.mask, frame.mask, 1.0)[0, 0]
+        return picture_row([truth, coarse, fine, (fine - truth).abs()])
+
+    def metadata(self) -> dict:
+        """Everything but tensors that rebuilds the head."""
+        return self.description
+
+
+def _shrink(images: Tensor, factor: int) -> Tensor:
+    """Average blocks of [B, V, C, H, W]: the coarse truth without aliasing."""
+    return avg_pool2d(images.flatten(0, 1), factor).unflatten(0, images.shape[:2])

@@ -1,0 +1,126 @@
+"""The one training loop, for every method: draw, predict, compare, step, report, save."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gha.capture.frame import Frame
+from gha.errors import TrainingError
+
+from .checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from .checkpoint_state import flatten_optimizer_state, restore_optimizer_state
+from .interrupts import StopRequest
+from .run_folder import RunFolder
+from .stage import LoopConfig, Stage
+
+logger = logging.getLogger(__name__)
+
+
+def train(stage: Stage, frames: Iterator[Frame], config: LoopConfig, folder: RunFolder, device: torch.device) -> int:
+    """Train ``stage`` to ``config.steps``, continuing after its last checkpoint.
+
+    Args:
+        stage: what is trained; its modules are on ``device``. Already restored (see :func:`restore`).
+        frames: one batched frame per step, starting with the step to continue at.
+        config: length, logging, checkpoints.
+        folder: of the run; holds logs, previews and checkpoints.
+        device: where frames are moved to.
+
+    Returns:
+        The number of finished steps: ``config.steps``, or fewer after a request to stop.
+
+    Raises:
+        TrainingError: a loss or gradient is not finite; the message names step, term, frame and cameras.
+    """
+    start = stage.finished_steps
+    base_rates = {name: [g["lr"] for g in optimizer.param_groups] for name, optimizer in stage.optimizers.items()}
+    for module in stage.modules.values():
+        module.train()
+    with StopRequest() as stop, tqdm(total=config.steps, initial=start, desc=stage.method, unit="step") as bar:
+        for step in range(start, config.steps):
+            frame = next(frames).to(device)
+            _set_learning_rates(stage, base_rates, config, step)
+
+            terms = stage.losses(frame, step)
+            total = torch.stack(list(terms.values())).sum()
+            _require_finite(total, terms, frame, step)
+            for optimizer in stage.optimizers.values():
+                optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            for optimizer in stage.optimizers.values():
+                optimizer.step()
+
+            stage.finished_steps = step + 1
+            bar.update()
+            if (step + 1) % config.log_every == 0:
+                _report(terms, total, step + 1, folder, bar)
+            if config.preview_every and (step + 1) % config.preview_every == 0:
+                folder.save_preview(step + 1, stage.preview(frame))
+            if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps or stop.requested:
+                save(stage, folder, config)
+            if stop.requested:
+                logger.warning("stopped on request after step %d; run the same command to continue", step + 1)
+                break
+    return stage.finished_steps
+
+
+def save(stage: Stage, folder: RunFolder, config: LoopConfig) -> None:
+    """Write a checkpoint of the stage's modules and optimisers."""
+    tensors = {name: module.state_dict() for name, module in stage.modules.items()}
+    for name, optimizer in stage.optimizers.items():
+        tensors[f"optimizer_{name}"] = flatten_optimizer_state(optimizer, _named_parameters(stage))
+    metadata = {"method": stage.method, **stage.metadata()}
+    save_checkpoint(folder.checkpoints, stage.finished_steps, tensors, metadata, keep=config.keep_checkpoints)
+
+
+def restore(stage: Stage, folder: RunFolder, device: torch.device) -> None:
+    """Continue from the run's last checkpoint, if it has one; the stage's ``finished_steps`` says where it stands."""
+    if not has_checkpoint(folder.checkpoints):
+        return
+    checkpoint = load_checkpoint(folder.checkpoints, stage.method, device)
+    for name, module in stage.modules.items():
+        module.load_state_dict(checkpoint.tensors[name])
+    for name, optimizer in stage.optimizers.items():
+        restore_optimizer_state(optimizer, _named_parameters(stage), checkpoint.tensors[f"optimizer_{name}"])
+    stage.finished_steps = checkpoint.step
+    logger.info("continuing %s after step %d", stage.method, checkpoint.step)
+
+
+def _named_parameters(stage: Stage) -> list[tuple[str, Tensor]]:
+    return [
+        (f"{name}.{key}", parameter)
+        for name, module in stage.modules.items()
+        for key, parameter in module.named_parameters()
+    ]
+
+
+def _set_learning_rates(stage: Stage, base: dict[str, list[float]], config: LoopConfig, step: int) -> None:
+    """Cosine from 1 to the final factor; a function of the step alone, so nothing needs saving."""
+    fall = 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    factor = config.final_learning_rate_factor + (1 - config.final_learning_rate_factor) * fall
+    for name, optimizer in stage.optimizers.items():
+        for group, rate in zip(optimizer.param_groups, base[name], strict=True):
+            group["lr"] = rate * factor
+
+
+def _require_finite(total: Tensor, terms: dict[str, Tensor], frame: Frame, step: int) -> None:
+    if torch.isfinite(total):
+        return
+    bad = [name for name, value in terms.items() if not torch.isfinite(value)]
+    raise TrainingError(
+        f"step {step}: loss {', '.join(bad) or 'total'} is not finite "
+        f"(frame {frame.frame_id}, cameras {', '.join(frame.camera_ids)}); "
+        "nothing was changed by this step: lower the learning rates, or look at this frame"
+    )
+
+
+def _report(terms: dict[str, Tensor], total: Tensor, step: int, folder: RunFolder, bar: tqdm) -> None:
+    values = {name: value.item() for name, value in terms.items()} | {"total": total.item()}
+    folder.log_scalars(step, values)
+    bar.set_postfix({name: f"{value:.4f}" for name, value in values.items()})

@@ -1,0 +1,123 @@
+"""Stage 1: the losses that teach the mesh head (Gaussian Head Avatar, CVPR 2024, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gha.avatars.mesh_head import MeshHead, MeshHeadConfig
+from gha.capture.frame import Frame
+from gha.rendering import render_mesh
+
+from .losses import laplacian_loss, soft_iou_loss, visible_l1
+from .pictures import picture_row
+from .refinement import CameraGain
+
+
+@dataclass
+class MeshLossWeights:
+    """Weights of the terms of stage 1; defaults are the released ones."""
+
+    rgb: float = 0.1
+    """Colour, L1."""
+    silhouette: float = 0.1
+    """One minus intersection over union of the soft silhouette."""
+    landmarks: float = 1.0
+    """Neutral landmarks moved by the expression against tracked landmarks, squared decimetres."""
+    displacement: float = 0.01
+    """Mean squared displacement, relative to its scale."""
+    surface: float = 0.1
+    """Signed distance at the neutral landmarks."""
+    laplacian: float = 100.0
+    """Uniform Laplacian of the deformed vertices, squared metres."""
+
+
+@dataclass
+class MeshTrainingConfig:
+    """How the mesh head learns."""
+
+    learning_rate: float = 1e-3
+    """Learning rate of all networks."""
+    landmark_learning_rate: float = 1e-4
+    """Learning rate of the neutral landmarks."""
+    sphere_steps: int = 300
+    """Steps of the initialisation to a sphere."""
+    loss: MeshLossWeights = field(default_factory=MeshLossWeights)
+    """Weights of the loss terms."""
+
+
+class MeshStage:
+    """Stage 1 for the training loop.
+
+    Args:
+        head: the mesh head, on its device.
+        config: learning rates and loss weights.
+        gain: per-camera colour gain, or None.
+        description: what is saved beside the tensors to build the head again (see ``avatar_io``).
+    """
+
+    method = "mesh_head"
+
+    def __init__(self, head: MeshHead, config: MeshTrainingConfig, gain: CameraGain | None, description: dict) -> None:
+        self.head, self.config, self.gain = head, config, gain
+        self.description = description
+        self.finished_steps = 0
+        self.modules = {"avatar": head} | ({"camera_gain": gain} if gain else {})
+        networks = [p for name, p in head.named_parameters() if name != "neutral_landmarks"]
+        groups = [
+            {"params": networks, "lr": config.learning_rate},
+            {"params": [head.neutral_landmarks], "lr": config.landmark_learning_rate},
+        ]
+        if gain:
+            groups.append({"params": list(gain.parameters()), "lr": config.learning_rate})
+        self.optimizers = {"adam": torch.optim.Adam(groups)}
+
+    def losses(self, frame: Frame, step: int) -> dict[str, Tensor]:
+        """Weighted terms for a frame [B, V]; nothing is random."""
+        weights = self.config.loss
+        posed = self.head(frame.code)
+        mesh, auxiliaries = posed.mesh, posed.auxiliaries
+        rendering = render_mesh(mesh.vertices, mesh.triangles, mesh.colors[..., :3], frame.camera)
+        color = self.gain(rendering.attributes, frame.camera_ids) if self.gain else rendering.attributes
+        tracked = frame.code.to_canonical(frame.landmarks)
+        terms = {
+            "rgb": visible_l1(color, frame.image * frame.mask, frame.visible),
+            "silhouette": soft_iou_loss(rendering.soft_mask * frame.visible, frame.mask * frame.visible),
+            "landmarks": (auxiliaries.landmarks - tracked).square().mean(),
+            "displacement": auxiliaries.displacement_energy,
+            "surface": auxiliaries.landmark_distance.abs().mean(),
+            "laplacian": laplacian_loss(auxiliaries.canonical_vertices, mesh.triangles),
+        }
+        return {name: getattr(weights, name) * value for name, value in terms.items()}
+
+    @torch.no_grad()
+    def preview(self, frame: Frame) -> np.ndarray:
+        """Truth, colour, soft silhouette and normals of the first view."""
+        mesh = self.head(frame.code[:1]).mesh
+        camera = frame.camera[:1, :1] if frame.camera.w2c.ndim == 4 else frame.camera[:1]
+        rendering = render_mesh(mesh.vertices, mesh.triangles, mesh.colors[..., :3], camera)
+        truth = (frame.image * frame.mask)[0, 0]
+        soft = rendering.soft_mask[0, 0].expand(3, -1, -1)
+        return picture_row([truth, rendering.attributes[0, 0], soft, 0.5 + 0.5 * rendering.normals[0, 0]])
+
+    def metadata(self) -> dict:
+        """Everything but tensors that rebuilds the head."""
+        return self.description
+
+
+def neutral_landmarks(expressions: Tensor, canonical_landmarks: Tensor) -> Tensor:
+    """Landmarks [L, 3] of the frame whose expression [T, E] is nearest to zero, of canonical [T, L, 3]."""
+    return canonical_landmarks[expressions.norm(dim=-1).argmin()]
+
+
+def describe_mesh_head(config: MeshHeadConfig, expression_names: Sequence[str], landmark_count: int) -> dict:
+    """Metadata from which :func:`gha.training.avatar_io.load_mesh_head` builds the head again."""
+    return {
+        "head": asdict(config),
+        "expression_names": list(expression_names),
+        "landmark_count": landmark_count,
+    }

@@ -1,0 +1,56 @@
+"""Small corrections learned with an avatar: head pose per frame, colour gain per camera."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from gha.faces.code import HeadCode
+
+
+class PoseRefinement(nn.Module):
+    """A learned correction [6] of the tracked pose of every training frame, added before anything else sees it.
+
+    Gradients are sparse, so that with ``torch.optim.SparseAdam`` only the frames of the batch move.
+
+    Args:
+        frame_ids: names of the training frames; a frame that is not among them is not corrected.
+    """
+
+    def __init__(self, frame_ids: Sequence[str]) -> None:
+        super().__init__()
+        self.rows = {name: row for row, name in enumerate(frame_ids)}
+        self.delta = nn.Embedding(len(frame_ids), 6, sparse=True)
+        nn.init.zeros_(self.delta.weight)
+
+    def forward(self, code: HeadCode, frame_ids: Sequence[str]) -> HeadCode:
+        """Correct the poses of codes with leading dimension B = len(frame_ids)."""
+        known = torch.tensor([name in self.rows for name in frame_ids], device=code.pose.device)
+        rows = torch.tensor([self.rows.get(name, 0) for name in frame_ids], device=code.pose.device)
+        return replace(code, pose=code.pose + self.delta(rows) * known[:, None])
+
+
+class CameraGain(nn.Module):
+    """One RGB gain per camera, for recordings whose cameras differ in exposure or carry their own flash.
+
+    Gains are relative: their geometric mean over the cameras is 1 in every channel, so the avatar keeps the
+    recording's average colour. A camera that is not known gets gain 1.
+
+    Args:
+        camera_ids: names of the training cameras.
+    """
+
+    def __init__(self, camera_ids: Sequence[str]) -> None:
+        super().__init__()
+        self.rows = {name: row for row, name in enumerate(camera_ids)}
+        self.log_gain = nn.Parameter(torch.zeros(len(camera_ids), 3))
+
+    def forward(self, colors: Tensor, camera_ids: Sequence[str]) -> Tensor:
+        """Multiply premultiplied colours [B, V, 3, H, W] of V cameras by their gains."""
+        centered = self.log_gain - self.log_gain.mean(0)
+        rows = torch.tensor([self.rows.get(name, -1) for name in camera_ids], device=colors.device)
+        gains = torch.where(rows[:, None] >= 0, centered[rows.clamp_min(0)], 0.0).exp()
+        return colors * gains[:, :, None, None]

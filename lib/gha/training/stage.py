@@ -1,0 +1,53 @@
+"""What the training loop asks of a method: its modules, its optimisers, its losses, a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gha.capture.frame import Frame
+
+
+@dataclass
+class LoopConfig:
+    """How long training runs and what it writes on the way."""
+
+    steps: int = 10000
+    """Number of optimiser steps."""
+    final_learning_rate_factor: float = 1.0
+    """Learning rates fall along a cosine to this fraction of their start; 1: constant."""
+    log_every: int = 50
+    """Steps between lines in the log."""
+    preview_every: int = 500
+    """Steps between preview pictures; 0: none."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints; one is always written at the end."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints to keep."""
+    seed: int = 0
+    """Seed of everything random: what is drawn at a step depends on this and the step only."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files."""
+
+
+class Stage(Protocol):
+    """One stage of one method. Modules are saved and restored under their names."""
+
+    method: str
+    finished_steps: int
+    modules: Mapping[str, nn.Module]
+    optimizers: Mapping[str, Optimizer]
+
+    def losses(self, frame: Frame, step: int) -> dict[str, Tensor]:
+        """Weighted loss terms (scalars) for a batched frame; what is drawn at random depends on ``step`` only."""
+
+    def preview(self, frame: Frame) -> np.ndarray:
+        """A picture [H, W, 3] uint8 of truth beside prediction."""
+
+    def metadata(self) -> dict:
+        """What is needed, besides tensors, to build the avatar again; JSON types only."""

@@ -1,0 +1,76 @@
+"""Zoom augmentation: random windows of the views, with cameras that see exactly the window.
+
+The original resamples feature maps by nearest neighbour; here the camera is cropped and zoomed instead, and the
+truth is resampled with an antialiasing filter, so nothing aliases and the splats keep their sharpness.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from gha.capture.frame import Frame
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of the recorded image and the size it is resampled to, all in pixels; may reach outside."""
+
+    left: int
+    top: int
+    source_width: int
+    source_height: int
+    width: int
+    height: int
+
+
+def sample_window(
+    generator: torch.Generator, image_size: tuple[int, int], window_size: tuple[int, int], zoom: tuple[float, float]
+) -> Window:
+    """Draw a window.
+
+    Args:
+        generator: on the CPU.
+        image_size: (height, width) of the recorded image.
+        window_size: (height, width) of the result.
+        zoom: range of the magnification, drawn uniformly.
+    """
+    factor = zoom[0] + (zoom[1] - zoom[0]) * torch.rand((), generator=generator).item()
+    height, width = (max(1, round(side / factor)) for side in window_size)
+    top, left = (_place(full, part, generator) for full, part in zip(image_size, (height, width), strict=True))
+    return Window(left, top, width, height, window_size[1], window_size[0])
+
+
+def _place(full: int, part: int, generator: torch.Generator) -> int:
+    """Uniform position of a window of ``part`` pixels in (or, if larger, around) ``full`` pixels."""
+    low, high = min(0, full - part), max(0, full - part)
+    return int(torch.randint(low, high + 1, (), generator=generator).item())
+
+
+def crop_frame(frame: Frame, window: Window) -> Frame:
+    """The part of every view [B, V, ., H, W] inside the window; pixels outside the image are not visible."""
+    camera = frame.camera.crop(window.left, window.top, window.source_width, window.source_height)
+    return replace(
+        frame,
+        image=_crop(frame.image, window),
+        mask=_crop(frame.mask, window),
+        visible=_crop(frame.visible, window),
+        camera=camera.resize(window.width, window.height),
+    )
+
+
+def _crop(images: Tensor, window: Window) -> Tensor:
+    height, width = images.shape[-2:]
+    right, bottom = window.left + window.source_width, window.top + window.source_height
+    inside = images[..., max(0, window.top) : min(height, bottom), max(0, window.left) : min(width, right)]
+    padding = (max(0, -window.left), max(0, right - width), max(0, -window.top), max(0, bottom - height))
+    if any(padding):
+        inside = pad(inside, padding)
+    if inside.shape[-2:] == (window.height, window.width):
+        return inside
+    flat = inside.flatten(0, -4)
+    resized = interpolate(flat, (window.height, window.width), mode="bilinear", antialias=True, align_corners=False)
+    return resized.unflatten(0, images.shape[:-3])
