@@ -1,0 +1,111 @@
+"""A mesh as a batch of cameras sees it: the one input of every visibility back end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gha.geometry import Camera
+
+SUBPIXELS = 4096
+"""Visibility is decided on a grid of 1/4096 pixel, where edge functions are exact in float64: no gaps, no overlaps."""
+
+
+@dataclass(frozen=True)
+class ScreenMesh:
+    """A triangle mesh projected into I images, the leading dimensions of the request flattened.
+
+    Attributes:
+        points: [I, Nv, 3] pixel x, pixel y (centres at +0.5) and z-depth; x and y mean nothing where z <= near.
+        triangles: [F, 3] int64 vertex ids, counter-clockwise as seen from outside.
+        batch_shape: leading dimensions of the images, whose product is I.
+        views: images per geometry; image i shows geometry i // views.
+        width: pixels.
+        height: pixels.
+        near: triangles with a vertex at z <= near are not drawn.
+    """
+
+    points: Tensor
+    triangles: Tensor
+    batch_shape: torch.Size
+    views: int
+    width: int
+    height: int
+    near: float
+
+    @property
+    def image_count(self) -> int:
+        """I, the number of images."""
+        return self.points.shape[0]
+
+    @property
+    def vertex_count(self) -> int:
+        """Nv, the number of vertices of each geometry."""
+        return self.points.shape[1]
+
+
+def project_mesh(vertices: Tensor, triangles: Tensor, camera: Camera, near: float) -> ScreenMesh:
+    """Project world vertices [..., Nv, 3] into every camera, differentiably.
+
+    Written as products and sums rather than matrix products, so that neither autocast nor TF32 can coarsen geometry.
+    """
+    _check_mesh(vertices, triangles)
+    batch_shape, views = _match_leading(vertices.shape[:-2], camera.batch_shape)
+    w2c = camera.w2c.to(vertices.dtype).expand(*batch_shape, 4, 4).reshape(-1, views, 1, 4, 4)
+    K = camera.K.to(vertices.dtype).expand(*batch_shape, 3, 3).reshape(-1, views, 1, 3, 3)
+    world = vertices.reshape(-1, 1, vertices.shape[-2], 3)
+    local = sum(w2c[..., :3, axis] * world[..., axis, None] for axis in range(3)) + w2c[..., :3, 3]
+    depth = local[..., 2:]
+    flat = local[..., :2] / torch.where(depth > near, depth, torch.ones_like(depth))
+    pixels = K[..., :2, 0] * flat[..., :1] + K[..., :2, 1] * flat[..., 1:] + K[..., :2, 2]
+    points = torch.cat([pixels, depth], dim=-1).flatten(0, 1)
+    return ScreenMesh(points, triangles.long(), batch_shape, views, camera.width, camera.height, near)
+
+
+def snap_to_grid(points: Tensor) -> Tensor:
+    """Pixel positions [..., 2+] as whole numbers of 1/4096 pixel, in float64 [..., 2]; not differentiable."""
+    return (points[..., :2].detach().double() * SUBPIXELS + 0.5).floor()
+
+
+def _match_leading(geometry: torch.Size, cameras: torch.Size) -> tuple[torch.Size, int]:
+    """Leading dimensions of the images, and how many images show each geometry."""
+    if cameras == geometry or not cameras:
+        return geometry, 1
+    if cameras[:-1] == geometry:
+        return cameras, cameras[-1]
+    raise ValueError(
+        f"leading dimensions of the camera are {list(cameras)}, expected those of the vertices, {list(geometry)}, "
+        "or those plus one dimension of views"
+    )
+
+
+def _check_mesh(vertices: Tensor, triangles: Tensor) -> None:
+    if vertices.dim() < 2 or vertices.shape[-1] != 3:
+        raise ValueError(f"vertices have shape {list(vertices.shape)}, expected [..., Nv, 3]")
+    if vertices.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"vertices are {vertices.dtype}, expected float32 or float64")
+    if triangles.dim() != 2 or triangles.shape[1] != 3:
+        raise ValueError(f"triangles have shape {list(triangles.shape)}, expected [F, 3]")
+    if triangles.is_floating_point():
+        raise ValueError(f"triangles are {triangles.dtype}, expected integer vertex ids")
+    if not triangles.is_cuda and triangles.numel() and not 0 <= triangles.min() <= triangles.max() < vertices.shape[-2]:
+        found = f"{int(triangles.min())} to {int(triangles.max())}"
+        raise ValueError(f"triangles name vertices {found}, expected 0 to {vertices.shape[-2] - 1}")
+
+
+def image_geometry(mesh: ScreenMesh, image: Tensor) -> Tensor:
+    """Which of the geometries each of the images [P] shows, [P]."""
+    return image if mesh.views == 1 else torch.div(image, mesh.views, rounding_mode="floor")
+
+
+def unflatten_images(mesh: ScreenMesh, images: Tensor) -> Tensor:
+    """Images [I, ...] with the leading dimensions of the request restored."""
+    return images.reshape(*mesh.batch_shape, *images.shape[1:])
+
+
+def covers_nothing(mesh: ScreenMesh) -> bool:
+    """Whether there is nothing to draw at all."""
+    return math.prod((mesh.image_count, mesh.triangles.shape[0], mesh.width, mesh.height)) == 0

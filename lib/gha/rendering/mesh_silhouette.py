@@ -1,0 +1,72 @@
+"""The soft silhouette: 1 on covered pixels, falling to 0 within three pixels of the outline, at any resolution."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .mesh_interpolation import gather_points, locate_pixels
+from .mesh_projection import ScreenMesh
+
+SOFT_SCALE = 1.5
+"""Pixels: the fall-off is a Gaussian bell exp(-(d / scale)^2), lowered so that it ends in zero."""
+SOFT_REACH = 3.0
+"""Pixels: how far from the outline the soft silhouette ends."""
+
+
+def fall_off(squared_distance: Tensor) -> Tensor:
+    """From 1 on the outline to 0 at ``SOFT_REACH`` pixels, by the squared distance to it in square pixels."""
+    end = math.exp(-((SOFT_REACH / SOFT_SCALE) ** 2))
+    return (((-squared_distance / SOFT_SCALE**2).exp() - end) / (1 - end)).clamp_min(0)
+
+
+def soft_silhouette(mesh: ScreenMesh, face_ids: Tensor, edge_ids: Tensor) -> Tensor:
+    """Soft masks [I, 1, H, W], differentiable in the vertices.
+
+    The nearest edge is given; only the distance to it is computed here, and only for the pixels that have one.
+
+    Args:
+        mesh: the projected mesh.
+        face_ids: [I, H, W], -1 on uncovered pixels.
+        edge_ids: [I, H, W], 3 * face + k for the nearest edge (corner k to the next), -1 where none is in reach.
+    """
+    index = (edge_ids.reshape(-1) >= 0).nonzero()[:, 0]
+    soft = fall_off(_squared_distance(mesh, index, edge_ids.reshape(-1)[index]))
+    mask = (face_ids >= 0).to(soft.dtype).reshape(-1)
+    mask.index_copy_(0, index, soft)
+    return mask.reshape(mesh.image_count, 1, mesh.height, mesh.width)
+
+
+def _squared_distance(mesh: ScreenMesh, index: Tensor, edge_ids: Tensor) -> Tensor:
+    """From pixel centres at flat positions [P] to edges [P], in square pixels [P]."""
+    image, centre = locate_pixels(mesh, index)
+    edges = torch.stack([mesh.triangles, mesh.triangles.roll(-1, 1)], dim=-1).reshape(-1, 2)
+    start, end = gather_points(mesh, image, edges.index_select(0, edge_ids))[..., :2].unbind(1)
+    direction, offset = end - start, centre - start
+    along = (offset * direction).sum(-1) / (direction * direction).sum(-1).clamp_min(1e-12)
+    nearest = offset - along.clamp(0, 1)[:, None] * direction
+    return (nearest * nearest).sum(-1)
+
+
+def soften_mask(mask: Tensor) -> Tensor:
+    """The soft silhouette of a mask image: what ``soft_mask`` would be if a mesh covered exactly ``mask``.
+
+    Comparing a rendered soft mask with the plain truth shrinks the mesh by about a pixel, since the fall-off lies
+    outside it; comparing with the softened truth does not.
+
+    Args:
+        mask: [..., 1, H, W] in [0, 1].
+    """
+    reach = math.ceil(SOFT_REACH)
+    height, width = mask.shape[-2:]
+    padded = torch.nn.functional.pad(mask, (reach, reach, reach, reach))
+    soft = mask
+    for down in range(-reach, reach + 1):
+        for right in range(-reach, reach + 1):
+            distance = max(math.hypot(down, right) - 0.5, 0.0)
+            weight = float(fall_off(torch.tensor(distance**2)))
+            window = padded[..., reach + down : reach + down + height, reach + right : reach + right + width]
+            soft = torch.maximum(soft, weight * window)
+    return soft
