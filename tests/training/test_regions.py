@@ -87,7 +87,7 @@ def test_regions_move_with_the_head(view):
     for name in ("mouth", "eyes"):
         assert (boxes[name] is None) == (boxes2[name] is None)
         if boxes[name] is not None:
-            assert (boxes[name] != boxes2[name]).float().mean() < 1e-3
+            assert (boxes[name] != boxes2[name]).float().mean() < 5e-3
 
 
 def test_the_principal_point_is_honoured():
