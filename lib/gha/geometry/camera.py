@@ -33,9 +33,10 @@ class Camera:
             )
         if self.w2c.shape[:-2] != self.K.shape[:-2]:
             raise ValueError(
-                "leading dimensions of w2c and K differ: "
-                f"{list(self.w2c.shape[:-2])} and {list(self.K.shape[:-2])}"
+                f"leading dimensions of w2c and K differ: {list(self.w2c.shape[:-2])} and {list(self.K.shape[:-2])}"
             )
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"a camera needs at least one pixel, got {self.width} x {self.height}")
 
     @property
     def batch_shape(self) -> torch.Size:
@@ -96,12 +97,17 @@ class Camera:
     ) -> Camera:
         """A camera at ``eye`` [..., 3] whose optical axis goes through ``target`` [..., 3], world ``up`` upwards.
 
-        ``focal`` is in pixels; the principal point is the image centre.
+        ``focal`` is in pixels; the principal point is the image centre. Looking straight along ``up`` is allowed.
         """
         eye, target = torch.broadcast_tensors(eye, target)
         forward = torch.nn.functional.normalize(target - eye, dim=-1)
-        up_vector = torch.tensor(up, dtype=eye.dtype, device=eye.device).expand_as(eye)
-        right = torch.nn.functional.normalize(torch.linalg.cross(forward, up_vector, dim=-1), dim=-1)
+        up_vector = torch.tensor(up, dtype=eye.dtype, device=eye.device)
+        sideways = torch.linalg.cross(forward, up_vector.expand_as(eye), dim=-1)
+        # Straight along ``up`` any roll would do: take a world axis as the image's right.
+        across = torch.eye(3, dtype=eye.dtype, device=eye.device)[up_vector.abs().argmin()]
+        vertical = sideways.norm(dim=-1, keepdim=True) < 1e-6 * up_vector.norm()
+        sideways = torch.where(vertical, across - (across * forward).sum(-1, keepdim=True) * forward, sideways)
+        right = torch.nn.functional.normalize(sideways, dim=-1)
         down = torch.linalg.cross(forward, right, dim=-1)
         rotation = torch.stack([right, down, forward], dim=-2)
         w2c = torch.zeros(*eye.shape[:-1], 4, 4, dtype=eye.dtype, device=eye.device)

@@ -95,14 +95,14 @@ def quaternion_multiply(left: Tensor, right: Tensor) -> Tensor:
 
 
 def slerp(start: Tensor, end: Tensor, fraction: Tensor | float) -> Tensor:
-    """Shortest-arc interpolation between unit quaternions wxyz [..., 4]; ``fraction`` 0 gives ``start``."""
+    """Shortest-arc interpolation between unit quaternions wxyz [..., 4]; ``fraction`` 0 gives ``start``.
+
+    ``fraction`` is a number or a tensor that broadcasts with [..., 1].
+    """
     dot = (start * end).sum(-1, keepdim=True)
     end = torch.where(dot < 0, -end, end)
-    angle = torch.arccos(dot.abs().clamp(max=1.0))
-    sine = torch.sin(angle)
-    close = sine < 1e-5
-    safe = torch.where(close, torch.ones_like(sine), sine)
+    # Short of 1, where the gradient of arccos is infinite; below this angle the weights are linear to rounding.
+    angle = torch.arccos(dot.abs().clamp(max=1 - 1e-7))
     fraction = torch.as_tensor(fraction, dtype=start.dtype, device=start.device)
-    weight_start = torch.where(close, 1 - fraction, torch.sin((1 - fraction) * angle) / safe)
-    weight_end = torch.where(close, fraction, torch.sin(fraction * angle) / safe)
+    weight_start, weight_end = torch.sin((1 - fraction) * angle), torch.sin(fraction * angle)
     return normalize(weight_start * start + weight_end * end, dim=-1)
