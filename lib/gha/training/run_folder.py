@@ -1,0 +1,97 @@
+"""The folder of one stage of one run: ``runs/{name}/{stage}/`` with config, log, scalars, previews, checkpoints."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from gha.errors import InputError
+from gha.files import write_atomically
+
+from .run_lock import RunLock
+
+_LINE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class RunFolder:
+    """Where one stage of one run keeps its files; used as a context manager by the one process that trains there.
+
+    Inside the ``with`` block the folder is locked and everything the library logs also goes to ``log.txt``.
+
+    Attributes:
+        path: the folder itself.
+        checkpoints: folder of checkpoints.
+        previews: folder of preview pictures.
+        config_file: the resolved configuration as YAML.
+    """
+
+    def __init__(self, path: Path | str, tensorboard: bool = False) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.previews = self.path / "previews"
+        self.config_file = self.path / "config.yaml"
+        self._lock = RunLock(self.path / ".lock")
+        self._tensorboard = tensorboard
+        self._writer: Any = None
+        self._handler: logging.Handler | None = None
+
+    def __enter__(self) -> RunFolder:
+        try:
+            self.previews.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except OSError as error:
+            raise InputError(f"cannot use the run folder {self.path}: {error.strerror or error}") from error
+        self._handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter(_LINE_FORMAT))
+        library = logging.getLogger("gha")
+        library.addHandler(self._handler)
+        if not library.isEnabledFor(logging.INFO):
+            library.setLevel(logging.INFO)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._handler is not None:
+            logging.getLogger("gha").removeHandler(self._handler)
+            self._handler.close()
+            self._handler = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._lock.release()
+
+    def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one line of JSON to ``scalars.jsonl``, and the same to TensorBoard where that was asked for."""
+        with (self.path / "scalars.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        if self._tensorboard:
+            for name, value in values.items():
+                self._summary_writer().add_scalar(name, value, step)
+
+    def save_preview(self, step: int, picture: np.ndarray) -> Path:
+        """Write a picture [H, W, 3] uint8 to ``previews/`` as PNG, and the same to TensorBoard where asked for."""
+        from PIL import Image
+
+        path = self.previews / f"step_{step:08d}.png"
+        encoded = io.BytesIO()
+        Image.fromarray(picture).save(encoded, "PNG")
+        write_atomically(path, encoded.getvalue())
+        if self._tensorboard:
+            self._summary_writer().add_image("preview", picture, step, dataformats="HWC")
+        return path
+
+    def _summary_writer(self) -> Any:
+        """TensorBoard's writer, imported and opened at first use."""
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.path / "tensorboard"))
+        return self._writer
