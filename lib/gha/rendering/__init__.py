@@ -1,8 +1,20 @@
 """Drawing Gaussians and meshes. Knows no avatar and no data set."""
 
+from .gaussian_rendering import Rendering, render_gaussians
 from .gaussians import Gaussians
 from .mesh_rendering import MeshRendering, render_mesh
 from .mesh_silhouette import soften_mask
 from .mesh_visibility import barycentrics, rasterize
+from .options import RenderOptions
 
-__all__ = ["Gaussians", "MeshRendering", "barycentrics", "rasterize", "render_mesh", "soften_mask"]
+__all__ = [
+    "Gaussians",
+    "MeshRendering",
+    "RenderOptions",
+    "Rendering",
+    "barycentrics",
+    "rasterize",
+    "render_gaussians",
+    "render_mesh",
+    "soften_mask",
+]
