@@ -7,12 +7,16 @@ from .loader import FrameLoader, collate
 from .opening import open_capture
 from .reader import Capture
 from .sampling import SampleSchedule
+from .sequence import ExpressionSequence
+from .sequence_io import read_sequence, write_sequence
+from .smoothing import smooth_sequence
 from .writer import CaptureWriter
 
 __all__ = [
     "Capture",
     "CaptureInfo",
     "CaptureWriter",
+    "ExpressionSequence",
     "Frame",
     "FrameLoader",
     "SampleSchedule",
@@ -20,4 +24,7 @@ __all__ = [
     "check_capture",
     "collate",
     "open_capture",
+    "read_sequence",
+    "smooth_sequence",
+    "write_sequence",
 ]
