@@ -22,8 +22,8 @@ class Frame:
         camera: V cameras of the image size.
         code: driving parameters without the V dimension.
         landmarks: tracked points in world space [L, 3]: 66 or 68 facial landmarks, then sampled face-region points.
-        frame_id: name of the timestep (a list of names when batched).
-        camera_ids: names of the V cameras.
+        frame_id: name of the timestep; a list of B names when batched.
+        camera_ids: names of the V cameras; a tuple of B such tuples when batched.
     """
 
     image: Tensor
@@ -32,8 +32,8 @@ class Frame:
     camera: Camera
     code: HeadCode
     landmarks: Tensor
-    frame_id: str
-    camera_ids: tuple[str, ...]
+    frame_id: str | list[str]
+    camera_ids: tuple[str, ...] | tuple[tuple[str, ...], ...]
 
     def to(self, device: torch.device | str) -> Frame:
         """Move to a device and turn uint8 images into floats in [0, 1]."""

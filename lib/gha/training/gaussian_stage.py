@@ -18,7 +18,7 @@ from .metrics import ssim_map
 from .perceptual import PerceptualDistance
 from .pictures import picture_row
 from .refinement import CameraGain, PoseRefinement
-from .windows import crop_frame, sample_window
+from .windows import Window, crop_frame, sample_window
 
 
 @dataclass
@@ -177,7 +177,7 @@ class GaussianStage:
             color, coarse_color = (self.gain(x, view.camera_ids) for x in (color, coarse_color))
         return Prediction(color, fine_alpha, coarse_color, alpha)
 
-    def _window(self, frame: Frame, generator: torch.Generator):
+    def _window(self, frame: Frame, generator: torch.Generator) -> Window:
         size = tuple(frame.image.shape[-2:])
         window = (self.config.window, self.config.window) if self.config.window else size
         return sample_window(generator, size, window, tuple(self.config.zoom))

@@ -115,7 +115,7 @@ def _require_finite(total: Tensor, terms: dict[str, Tensor], frame: Frame, step:
     bad = [name for name, value in terms.items() if not torch.isfinite(value)]
     raise TrainingError(
         f"step {step}: loss {', '.join(bad) or 'total'} is not finite "
-        f"(frame {frame.frame_id}, cameras {', '.join(frame.camera_ids)}); "
+        f"(frames {', '.join(frame.frame_id)}; cameras {', '.join('+'.join(ids) for ids in frame.camera_ids)}); "
         "nothing was changed by this step: lower the learning rates, or look at this frame"
     )
 

@@ -8,7 +8,7 @@ from gha.geometry import uniform_laplacian
 
 
 def visible_l1(prediction: Tensor, truth: Tensor, visible: Tensor) -> Tensor:
-    """Mean absolute error of images [..., 3, H, W] where ``visible`` [..., 1, H, W] is 1; invisible pixels count as 0."""
+    """Mean absolute error of images [..., 3, H, W] where ``visible`` [..., 1, H, W] is 1, else 0."""
     return ((prediction - truth).abs() * visible).mean()
 
 

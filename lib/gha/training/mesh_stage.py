@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gha.avatars.mesh_head import MeshHead, MeshHeadConfig
+from gha.avatars.mesh_head import MeshHead
 from gha.capture.frame import Frame
 from gha.rendering import render_mesh
 
@@ -112,12 +111,3 @@ class MeshStage:
 def neutral_landmarks(expressions: Tensor, canonical_landmarks: Tensor) -> Tensor:
     """Landmarks [L, 3] of the frame whose expression [T, E] is nearest to zero, of canonical [T, L, 3]."""
     return canonical_landmarks[expressions.norm(dim=-1).argmin()]
-
-
-def describe_mesh_head(config: MeshHeadConfig, expression_names: Sequence[str], landmark_count: int) -> dict:
-    """Metadata from which :func:`gha.training.avatar_io.load_mesh_head` builds the head again."""
-    return {
-        "head": asdict(config),
-        "expression_names": list(expression_names),
-        "landmark_count": landmark_count,
-    }

@@ -48,9 +48,9 @@ class CameraGain(nn.Module):
         self.rows = {name: row for row, name in enumerate(camera_ids)}
         self.log_gain = nn.Parameter(torch.zeros(len(camera_ids), 3))
 
-    def forward(self, colors: Tensor, camera_ids: Sequence[str]) -> Tensor:
-        """Multiply premultiplied colours [B, V, 3, H, W] of V cameras by their gains."""
+    def forward(self, colors: Tensor, camera_ids: Sequence[Sequence[str]]) -> Tensor:
+        """Multiply premultiplied colours [B, V, 3, H, W] by the gains of their cameras, B lists of V names."""
         centered = self.log_gain - self.log_gain.mean(0)
-        rows = torch.tensor([self.rows.get(name, -1) for name in camera_ids], device=colors.device)
-        gains = torch.where(rows[:, None] >= 0, centered[rows.clamp_min(0)], 0.0).exp()
-        return colors * gains[:, :, None, None]
+        rows = torch.tensor([[self.rows.get(name, -1) for name in names] for names in camera_ids], device=colors.device)
+        gains = torch.where(rows[..., None] >= 0, centered[rows.clamp_min(0)], 0.0).exp()
+        return colors * gains[..., None, None]

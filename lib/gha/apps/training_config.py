@@ -1,0 +1,67 @@
+"""Configuration of the two training commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gha.avatars.gaussian_head import GaussianHeadConfig
+from gha.avatars.mesh_head import MeshHeadConfig
+from gha.training.gaussian_stage import GaussianTrainingConfig
+from gha.training.mesh_stage import MeshTrainingConfig
+from gha.training.stage import LoopConfig
+
+
+@dataclass
+class DataConfig:
+    """Which recording is trained on, and how much of it at once."""
+
+    capture: str
+    """Folder of the capture."""
+    resolution: int = 256
+    """Longer side in pixels of the pictures trained on; 0: as recorded."""
+    cameras: list[str] = field(default_factory=list)
+    """Cameras to train on; empty: all training cameras of the capture's split."""
+    frames_per_step: int = 1
+    """Timesteps per optimiser step."""
+    views_per_frame: int = 1
+    """Cameras per timestep."""
+    workers: int = 2
+    """Threads that read ahead."""
+    cache_gib: float = 1.0
+    """Memory for decoded pictures, GiB."""
+    camera_color: str = "off"
+    """"gain" learns one RGB gain per camera (exposure differences, a flash on the camera); "off" does not."""
+
+
+@dataclass
+class MeshRunConfig:
+    """Stage 1, the mesh head."""
+
+    name: str
+    """Name of the run; results go to {runs}/{name}/mesh."""
+    data: DataConfig
+    runs: str = "runs"
+    """Folder of all runs."""
+    device: str = "auto"
+    """"cpu", "cuda", or "auto": CUDA where there is a device."""
+    head: MeshHeadConfig = field(default_factory=MeshHeadConfig)
+    training: MeshTrainingConfig = field(default_factory=MeshTrainingConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+
+@dataclass
+class GaussianRunConfig:
+    """Stage 2, the Gaussian head."""
+
+    name: str
+    """Name of the run; results go to {runs}/{name}/gaussian."""
+    data: DataConfig
+    mesh_run: str = ""
+    """Run folder or checkpoint of stage 1 to start from; empty: {runs}/{name}/mesh."""
+    runs: str = "runs"
+    """Folder of all runs."""
+    device: str = "auto"
+    """"cpu", "cuda", or "auto": CUDA where there is a device."""
+    head: GaussianHeadConfig = field(default_factory=GaussianHeadConfig)
+    training: GaussianTrainingConfig = field(default_factory=GaussianTrainingConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
