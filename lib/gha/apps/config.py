@@ -138,7 +138,7 @@ def _merge(
             continue
         section = _section_type(hints[key])
         if section and isinstance(value, Mapping):
-            if node[key] is None:
+            if OmegaConf.is_missing(node, key) or node[key] is None:
                 node[key] = OmegaConf.structured(section)
             _merge(node[key], section, value, f"{full_key}.", problems, known)
         elif hints[key] is str and not isinstance(value, str):

@@ -23,6 +23,7 @@ from gha.training.regions import facial_features
 from gha.training.run_folder import RunFolder
 from gha.training.stage import LoopConfig, Stage
 
+from .config import save_config
 from .training_config import DataConfig, GaussianRunConfig, MeshRunConfig
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ def train_mesh(config: MeshRunConfig) -> Path:
     capture, cameras = _open(config.data)
     subject = describe_subject(capture, capture.output_size(cameras, config.data.resolution or None))
     torch.manual_seed(config.loop.seed)
-    with RunFolder.open(Path(config.runs) / config.name / "mesh", config) as folder:
+    with _run_folder(config, "mesh") as folder:
+        save_config(config, folder.config_file)
         if has_checkpoint(folder.checkpoints):
             head = build_mesh_head(load_checkpoint(folder.checkpoints, MeshStage.method)).to(device)
         else:
@@ -54,7 +56,8 @@ def train_gaussian(config: GaussianRunConfig) -> Path:
     capture, cameras = _open(config.data)
     subject = describe_subject(capture, capture.output_size(cameras, config.data.resolution or None))
     torch.manual_seed(config.loop.seed)
-    with RunFolder.open(Path(config.runs) / config.name / "gaussian", config) as folder:
+    with _run_folder(config, "gaussian") as folder:
+        save_config(config, folder.config_file)
         if has_checkpoint(folder.checkpoints):
             head = build_gaussian_head(load_checkpoint(folder.checkpoints, GaussianStage.method)).to(device)
         else:
@@ -85,6 +88,10 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device={name}: this PyTorch ({torch.__version__}) sees no CUDA device; use device=cpu")
     return device
+
+
+def _run_folder(config: MeshRunConfig | GaussianRunConfig, stage: str) -> RunFolder:
+    return RunFolder(Path(config.runs) / config.name / stage, config.loop.tensorboard)
 
 
 def _open(data: DataConfig) -> tuple[Capture, list[str]]:

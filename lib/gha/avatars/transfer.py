@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gha.errors import InputError
-from gha.geometry import mean_neighbor_distance
+from gha.geometry import neighbour_distance
 
 from .gaussian_head import GaussianHead, GaussianHeadConfig, GaussianSeeds
 from .mesh_head import MeshHead
@@ -63,7 +63,7 @@ def seed_gaussians(mesh_head: MeshHead, lips: list[int], config: GaussianHeadCon
     )
     if not (torch.isfinite(means).all() and torch.isfinite(features).all()):
         raise InputError("the mesh head gives non-finite vertices or features; use an earlier checkpoint of stage 1")
-    return GaussianSeeds(means, features, mean_neighbor_distance(means, neighbors=3), landmarks)
+    return GaussianSeeds(means, features, neighbour_distance(means), landmarks)
 
 
 def gaussian_head_from_mesh(

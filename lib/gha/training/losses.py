@@ -1,10 +1,8 @@
-"""Loss terms on images, masks and meshes; each returns a scalar."""
+"""Loss terms on images and masks; each returns a scalar."""
 
 from __future__ import annotations
 
 from torch import Tensor
-
-from gha.geometry import uniform_laplacian
 
 
 def visible_l1(prediction: Tensor, truth: Tensor, visible: Tensor) -> Tensor:
@@ -18,10 +16,3 @@ def soft_iou_loss(prediction: Tensor, truth: Tensor) -> Tensor:
     union = (prediction + truth - prediction * truth).flatten(-3).sum(-1)
     return 1 - (intersection / union.clamp_min(1e-6)).mean()
 
-
-def laplacian_loss(vertices: Tensor, triangles: Tensor) -> Tensor:
-    """Mean square of the uniform Laplacian of canonical vertices [B, N, 3] in decimetres, expressed in metres.
-
-    Metres keep the weight of the original, whose world is metric, whatever the unit of the world is.
-    """
-    return (0.1 * uniform_laplacian(vertices, triangles)).square().mean()

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from gha.avatars.mesh_head import MeshHead
 from gha.capture.frame import Frame
+from gha.geometry import laplacian_loss
 from gha.rendering import render_mesh
 
-from .losses import laplacian_loss, soft_iou_loss, visible_l1
+from .losses import soft_iou_loss, visible_l1
 from .pictures import picture_row
 from .refinement import CameraGain
 
@@ -89,7 +90,8 @@ class MeshStage:
             "landmarks": (auxiliaries.landmarks - tracked).square().mean(),
             "displacement": auxiliaries.displacement_energy,
             "surface": auxiliaries.landmark_distance.abs().mean(),
-            "laplacian": laplacian_loss(auxiliaries.canonical_vertices, mesh.triangles),
+            # In metres, so that the weight means the same whatever the unit of the world.
+            "laplacian": laplacian_loss(0.1 * auxiliaries.canonical_vertices, mesh.triangles),
         }
         return {name: getattr(weights, name) * value for name, value in terms.items()}
 
