@@ -1,0 +1,1 @@
+"""Command lines: demo, training, reenactment, evaluation. Importing this imports nothing heavy."""

@@ -1,0 +1,109 @@
+"""What every command line of the library shares: help without torch, configs, one clean line per error."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gha.errors import GhaError
+
+from .config import load_config
+from .config_help import describe_config
+
+_EPILOG = "key=value changes one key, with dots between sections and YAML values: losses.silhouette=1e-4"
+
+
+def run_command(
+    description: str,
+    schema: str,
+    body: Callable[[Any], Any] | str,
+    argv: Sequence[str],
+    default_config: Path | str | None = None,
+) -> int:
+    """Parse ``--config FILE key=value ...``, load the configuration, and hand it to ``body``.
+
+    Args:
+        description: one sentence for ``--help``.
+        schema: place of the configuration's dataclass, ``"gha.apps.train:MeshRunConfig"``. Its module is read, not
+            imported, for ``--help``; it is imported once the arguments are known to be right.
+        body: takes the configuration and does the work; by its place, ``"gha.apps.train:train_mesh"``, where importing
+            it is slow.
+        argv: the arguments after the command.
+        default_config: configuration file where ``--config`` is not given; None: the defaults of the dataclass.
+
+    Returns:
+        Exit code: 0, or 1 after an error that was reported.
+    """
+    parser = argparse.ArgumentParser(
+        prog=program_name(),
+        description=description,
+        epilog=f"{_EPILOG}\n\nkeys:\n{describe_config(schema)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    default = f"; default: {default_config}" if default_config else ""
+    parser.add_argument("--config", metavar="FILE", default=default_config, help=f"YAML file{default}")
+    parser.add_argument("overrides", metavar="key=value", nargs="*", help="changes to single keys, applied last")
+    arguments = parser.parse_intermixed_args(list(argv))
+
+    def load_and_run() -> None:
+        config = load_config(import_object(schema), arguments.config, arguments.overrides)
+        (import_object(body) if isinstance(body, str) else body)(config)
+
+    return report_errors(load_and_run)
+
+
+def report_errors(body: Callable[[], Any]) -> int:
+    """Run ``body``; an error the user can mend becomes one line on stderr and exit code 1.
+
+    ``GHA_DEBUG=1`` in the environment, or ``--debug`` on the command line, shows the traceback as well.
+    """
+    show_log_on_console()
+    try:
+        body()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+    except (GhaError, OSError) as error:
+        if os.environ.get("GHA_DEBUG"):
+            traceback.print_exc()
+        kind = "" if isinstance(error, GhaError) else f"{type(error).__name__}: "
+        print(f"error: {kind}{error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def import_object(place: str) -> Any:
+    """What ``"package.module:name"`` names."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def program_name() -> str:
+    """What the user typed to get here: ``train_meshhead.py``, or ``gha train-mesh``."""
+    name = Path(sys.argv[0]).name
+    return " ".join([name, *sys.argv[1:2]]) if name == "gha" else name
+
+
+def show_log_on_console() -> None:
+    """Show what the library logs on stderr, between progress bars rather than across them. Calling twice is fine."""
+    library = logging.getLogger("gha")
+    if not any(isinstance(handler, _ConsoleHandler) for handler in library.handlers):
+        library.addHandler(_ConsoleHandler())
+        library.setLevel(logging.INFO)
+
+
+class _ConsoleHandler(logging.Handler):
+    """Writes through tqdm, which redraws its bars below the line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        tqdm.write(prefix + self.format(record), file=sys.stderr)

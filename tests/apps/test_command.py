@@ -1,0 +1,105 @@
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from gha.apps import cli
+from gha.apps.command import report_errors, run_command
+from gha.errors import GhaError
+
+
+@dataclass
+class Settings:
+    """Settings."""
+
+    steps: int = 3
+    """How many."""
+
+
+SCHEMA = "gha.training.stage:LoopConfig"
+
+
+def test_config_and_overrides_reach_the_body(tmp_path):
+    (tmp_path / "a.yaml").write_text("steps: 5\nseed: 9")
+    seen = []
+    code = run_command("Test.", SCHEMA, seen.append, ["seed=2", "--config", str(tmp_path / "a.yaml"), "log_every=7"])
+    assert code == 0
+    assert (seen[0].steps, seen[0].seed, seen[0].log_every) == (5, 2, 7)
+
+
+def test_errors_are_one_line_and_code_one(capsys, monkeypatch):
+    monkeypatch.delenv("GHA_DEBUG", raising=False)
+    assert run_command("Test.", SCHEMA, print, ["stepz=1"]) == 1
+    assert capsys.readouterr().err == "error: command line: stepz: unknown key; did you mean steps?\n"
+
+    def full():
+        raise OSError(28, "No space left on device", "preview.png")
+
+    assert report_errors(full) == 1
+    assert "No space left on device: 'preview.png'" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(capsys, monkeypatch):
+    def fail():
+        raise GhaError("the neck is missing")
+
+    monkeypatch.setenv("GHA_DEBUG", "1")
+    assert report_errors(fail) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert error.endswith("error: the neck is missing\n")
+
+
+def test_interruption_is_no_traceback(capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    assert report_errors(interrupt) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_bugs_are_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        report_errors(lambda: 1 / 0)
+
+
+def test_the_log_appears_once_on_stderr(capsys):
+    report_errors(lambda: None)
+    report_errors(lambda: logging.getLogger("gha.somewhere").warning("a warning"))
+    assert capsys.readouterr().err == "warning: a warning\n"
+
+
+def test_usage_errors_are_code_two(capsys):
+    with pytest.raises(SystemExit) as caught:
+        run_command("Test.", SCHEMA, print, ["--confg", "x"])
+    assert caught.value.code == 2
+    assert cli.main(["trian-mesh"]) == 2
+    assert "no verb 'trian-mesh'" in capsys.readouterr().err
+    assert cli.main([]) == 2
+
+
+def test_help_and_version(capsys):
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(verb in text for verb in cli.VERBS)
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("gha 0.")
+
+
+def test_a_verb_runs_with_its_arguments(monkeypatch):
+    seen = []
+    monkeypatch.setitem(cli.VERBS, "probe", cli.Verb(f"{__name__}:_probe", "test"))
+    monkeypatch.setattr(sys.modules[__name__], "_probe", lambda argv: seen.append(argv) or 7, raising=False)
+    monkeypatch.delenv("GHA_DEBUG", raising=False)
+    assert cli.main(["probe", "a=1", "--debug"]) == 7
+    assert seen == [["a=1"]]
+    assert os.environ.pop("GHA_DEBUG") == "1"
+
+
+def test_the_installed_command():
+    result = subprocess.run([sys.executable, "-m", "gha", "--help"], capture_output=True, text=True)
+    assert result.returncode == 0
+    assert "train-gaussian" in result.stdout
