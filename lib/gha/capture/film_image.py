@@ -1,0 +1,177 @@
+"""The kernel that turns triangle records into the bytes of an image, tile by tile."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .film_geometry import bin_triangles, draw_triangle
+from .film_records import MATERIAL, STRAND, TILE
+from .film_shading import shade
+
+SAME_SURFACE = 0.0008  # relative depth within which neighbouring samples of a material are shaded once
+
+# Columns of the backdrop record: linear colour at the image centre, at the corners.
+CENTRE, CORNERS, BACKDROP_RECORD = 0, 3, 6
+
+
+@njit(cache=True, nogil=True)
+def expose(
+    records: np.ndarray,
+    count: int,
+    rays: np.ndarray,
+    materials: np.ndarray,
+    texels: np.ndarray,
+    levels: np.ndarray,
+    light: np.ndarray,
+    backdrop: np.ndarray,
+    gain: np.ndarray,
+    encoding: np.ndarray,
+    width: int,
+    height: int,
+    supersample: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw, shade, composite over the backdrop and encode: uint8 [H, W, 3] and coverage uint8 [H, W].
+
+    ``rays`` [3, 3] maps homogeneous pixels to world directions; ``gain`` [3] multiplies linear light.
+    """
+    rgb = np.empty((height, width, 3), dtype=np.uint8)
+    alpha = np.empty((height, width), dtype=np.uint8)
+    size = TILE * supersample
+    columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
+    offsets, ids = bin_triangles(records, count, columns, rows, size)
+    depth = np.empty((size, size), dtype=np.float32)
+    owner = np.empty((size, size), dtype=np.int32)
+    for row in range(rows):
+        for column in range(columns):
+            tile = row * columns + column
+            if offsets[tile] < offsets[tile + 1]:
+                depth[:] = 0.0
+                owner[:] = -1
+            for slot in range(offsets[tile], offsets[tile + 1]):
+                draw_triangle(records[ids[slot]], ids[slot], column * size, row * size, depth, owner)
+            empty = offsets[tile] == offsets[tile + 1]
+            _develop_tile(
+                records, depth, owner, empty, column * TILE, row * TILE, rays, materials, texels, levels, light,
+                backdrop, gain, encoding, supersample, rgb, alpha,
+            )  # fmt: skip
+    return rgb, alpha
+
+
+@njit(cache=True, nogil=True)
+def _develop_tile(
+    records: np.ndarray,
+    depth: np.ndarray,
+    owner: np.ndarray,
+    empty: bool,
+    left: int,
+    top: int,
+    rays: np.ndarray,
+    materials: np.ndarray,
+    texels: np.ndarray,
+    levels: np.ndarray,
+    light: np.ndarray,
+    backdrop: np.ndarray,
+    gain: np.ndarray,
+    encoding: np.ndarray,
+    supersample: int,
+    rgb: np.ndarray,
+    alpha: np.ndarray,
+) -> None:
+    """Colour the pixels of one tile from the owners of its samples."""
+    height, width = alpha.shape
+    samples = supersample * supersample
+    mip_bias = np.log2(np.float64(supersample))
+    ids, depths = np.empty(samples, dtype=np.int32), np.empty(samples, dtype=np.float32)
+    for py in range(top, min(top + TILE, height)):
+        for px in range(left, min(left + TILE, width)):
+            covered = 0
+            if not empty:
+                covered = _gather(
+                    depth, owner, (px - left) * supersample, (py - top) * supersample, supersample, ids, depths
+                )
+            red, green, blue = 0.0, 0.0, 0.0
+            if covered > 0:
+                view = _view_direction(rays, px + 0.5, py + 0.5)
+                for s in range(samples):
+                    triangle = ids[s]
+                    if triangle < 0:
+                        continue
+                    x, y, weight = _claim(ids, depths, s, records, materials, supersample)
+                    x, y = px * supersample + x, py * supersample + y
+                    r, g, b = shade(records, triangle, x, y, view, materials, texels, levels, mip_bias, light)
+                    red, green, blue = red + r * weight, green + g * weight, blue + b * weight
+            uncovered = 1.0 - covered / samples
+            # Distance from the centre: 1 in the corners.
+            radius = ((2 * px + 1 - width) / width) ** 2 + ((2 * py + 1 - height) / height) ** 2
+            rgb[py, px, 0] = _encode(red / samples, uncovered, radius, backdrop, gain, encoding, 0)
+            rgb[py, px, 1] = _encode(green / samples, uncovered, radius, backdrop, gain, encoding, 1)
+            rgb[py, px, 2] = _encode(blue / samples, uncovered, radius, backdrop, gain, encoding, 2)
+            alpha[py, px] = int(255.0 * covered / samples + 0.5)
+
+
+@njit(cache=True, nogil=True)
+def _gather(
+    depth: np.ndarray, owner: np.ndarray, column: int, row: int, supersample: int, ids: np.ndarray, depths: np.ndarray
+) -> int:
+    """Copy owners and 1/z of one pixel's samples; returns how many are covered."""
+    covered, slot = 0, 0
+    for j in range(supersample):
+        for i in range(supersample):
+            ids[slot] = owner[row + j, column + i]
+            depths[slot] = depth[row + j, column + i]
+            covered += ids[slot] >= 0
+            slot += 1
+    return covered
+
+
+@njit(cache=True, nogil=True)
+def _claim(
+    ids: np.ndarray, depths: np.ndarray, first: int, records: np.ndarray, materials: np.ndarray, supersample: int
+) -> tuple[float, float, int]:
+    """Take the samples that are shaded together with ``first`` out of ``ids``: their mean position, their number.
+
+    Those are the samples of the same triangle, and of others of the same material that continue its surface.
+    """
+    triangle = ids[first]
+    material = records[triangle, MATERIAL]
+    reach = SAME_SURFACE * depths[first] if materials[int(material), STRAND] == 0 else 0.0
+    x, y, weight, slot = 0.0, 0.0, 0, 0
+    for j in range(supersample):
+        for i in range(supersample):
+            other = ids[slot]
+            if other == triangle or (
+                other >= 0 and records[other, MATERIAL] == material and abs(depths[slot] - depths[first]) < reach
+            ):
+                ids[slot] = -1
+                x += i
+                y += j
+                weight += 1
+            slot += 1
+    return x / weight + 0.5, y / weight + 0.5, weight
+
+
+@njit(cache=True, nogil=True)
+def _view_direction(rays: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
+    """Unit vector from the surface at pixel (x, y) towards the camera."""
+    vx = -(rays[0, 0] * x + rays[0, 1] * y + rays[0, 2])
+    vy = -(rays[1, 0] * x + rays[1, 1] * y + rays[1, 2])
+    vz = -(rays[2, 0] * x + rays[2, 1] * y + rays[2, 2])
+    length = 1.0 / np.sqrt(vx * vx + vy * vy + vz * vz)
+    return vx * length, vy * length, vz * length
+
+
+@njit(cache=True, nogil=True)
+def _encode(
+    light: float,
+    uncovered: float,
+    radius: float,
+    backdrop: np.ndarray,
+    gain: np.ndarray,
+    encoding: np.ndarray,
+    channel: int,
+) -> int:
+    """The byte of one channel: light of the head over the backdrop, exposed and encoded."""
+    behind = backdrop[CENTRE + channel] + (backdrop[CORNERS + channel] - backdrop[CENTRE + channel]) * 0.5 * radius
+    value = min(max((light + uncovered * behind) * gain[channel], 0.0), 1.0)
+    return encoding[int(value * (encoding.shape[0] - 1) + 0.5)]

@@ -1,0 +1,218 @@
+"""Kernels that give a point of a surface its colour; scalars in, scalars out, so nothing is allocated per pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .film_records import (
+    CORNER,
+    FILL,
+    FILL_DIRECTION,
+    FIRST_LEVEL,
+    GLOSS,
+    GRAD_U,
+    GRAD_V,
+    GROUND,
+    KEY,
+    KEY_DIRECTION,
+    LEVEL_COUNT,
+    MATERIAL,
+    MIP,
+    RELIEF,
+    SKY,
+    SPECULAR,
+    STRAND,
+    WRAP,
+)  # fmt: skip
+from .film_textures import SLOPE_RANGE, SLOPE_ZERO
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def sample_texture(
+    texels: np.ndarray, levels: np.ndarray, first: int, count: int, u: float, v: float, mip: float
+) -> tuple[float, float, float, float, float]:
+    """Trilinear lookup in ``count`` levels from ``first``: linear RGB, then the slopes along columns and rows."""
+    mip = min(max(mip, 0.0), count - 1.0)
+    lower = int(mip)
+    # Half of the way between two levels needs one of them only.
+    blend = min(max(2.0 * (mip - lower) - 0.5, 0.0), 1.0)
+    red, green, blue, along, down = 0.0, 0.0, 0.0, 0.0, 0.0
+    for step in range(2):
+        weight = blend if step else 1.0 - blend
+        if weight <= 0.0:
+            continue
+        level = first + lower + step
+        height, width = levels[level, 1], levels[level, 2]
+        x = min(max(u * width - 0.5, 0.0), width - 1.0)
+        y = min(max((1.0 - v) * height - 0.5, 0.0), height - 1.0)
+        column, row = int(x), int(y)
+        fx, fy = x - column, y - row
+        corner = levels[level, 0] + row * width + column
+        right = 1 if column + 1 < width else 0
+        below = width if row + 1 < height else 0
+        for k in range(4):
+            share = (fx if k & 1 else 1.0 - fx) * (fy if k & 2 else 1.0 - fy) * weight
+            texel = corner + (right if k & 1 else 0) + (below if k & 2 else 0)
+            red += share * texels[texel, 0]
+            green += share * texels[texel, 1]
+            blue += share * texels[texel, 2]
+            along += share * texels[texel, 3]
+            down += share * texels[texel, 4]
+    slope = 1.0 / SLOPE_RANGE
+    full = 1.0 / 65535
+    return red * full, green * full, blue * full, (along - SLOPE_ZERO) * slope, (down - SLOPE_ZERO) * slope
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def corner_weights(records: np.ndarray, t: int, x: float, y: float) -> tuple[float, float, float]:
+    """Weights of the corners of triangle t at sample position (x, y), for attributes stored over z."""
+    x0, y0 = records[t, 0] - x, records[t, 1] - y
+    x1, y1 = records[t, CORNER] - x, records[t, CORNER + 1] - y
+    x2, y2 = records[t, 2 * CORNER] - x, records[t, 2 * CORNER + 1] - y
+    w0, w1, w2 = x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0
+    inverse = 1.0 / (w0 * records[t, 2] + w1 * records[t, CORNER + 2] + w2 * records[t, 2 * CORNER + 2])
+    return w0 * inverse, w1 * inverse, w2 * inverse
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _mix(records: np.ndarray, t: int, column: int, w0: float, w1: float, w2: float) -> float:
+    """One attribute of triangle t from its three corners."""
+    return w0 * records[t, column] + w1 * records[t, CORNER + column] + w2 * records[t, 2 * CORNER + column]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def shade(
+    records: np.ndarray,
+    t: int,
+    x: float,
+    y: float,
+    view: tuple[float, float, float],
+    materials: np.ndarray,
+    texels: np.ndarray,
+    levels: np.ndarray,
+    mip_bias: float,
+    light: np.ndarray,
+) -> tuple[float, float, float]:
+    """Colour of triangle t at sample (x, y) in linear light; the unit vector ``view`` points to the camera."""
+    w0, w1, w2 = corner_weights(records, t, x, y)
+    m = int(records[t, MATERIAL])
+    red, green, blue, along, down = sample_texture(
+        texels, levels, int(materials[m, FIRST_LEVEL]), int(materials[m, LEVEL_COUNT]),
+        _mix(records, t, 7, w0, w1, w2), _mix(records, t, 8, w0, w1, w2), records[t, MIP] + mip_bias,
+    )  # fmt: skip
+    openness = min(max(_mix(records, t, 6, w0, w1, w2), 0.0), 1.0)
+    specular, gloss = materials[m, SPECULAR], materials[m, GLOSS]
+    if materials[m, STRAND] != 0:
+        tangent = (records[t, GRAD_V], records[t, GRAD_V + 1], records[t, GRAD_V + 2])
+        return _shade_strand(tangent, (red, green, blue), openness, view, specular, gloss, light)
+    nx, ny, nz = (_mix(records, t, 3, w0, w1, w2), _mix(records, t, 4, w0, w1, w2), _mix(records, t, 5, w0, w1, w2))
+    length = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-20)
+    nx, ny, nz = nx * length, ny * length, nz * length
+    if materials[m, RELIEF] != 0:
+        # Rows run against v.
+        nx -= along * records[t, GRAD_U] - down * records[t, GRAD_V]
+        ny -= along * records[t, GRAD_U + 1] - down * records[t, GRAD_V + 1]
+        nz -= along * records[t, GRAD_U + 2] - down * records[t, GRAD_V + 2]
+        length = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-20)
+        nx, ny, nz = nx * length, ny * length, nz * length
+    return _shade_surface((nx, ny, nz), (red, green, blue), openness, view, specular, gloss, light)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _dot(light: np.ndarray, start: int, vector: tuple[float, float, float]) -> float:
+    """Dot product of three columns of the lighting record with a vector."""
+    return light[start] * vector[0] + light[start + 1] * vector[1] + light[start + 2] * vector[2]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _highlight(
+    normal: tuple[float, float, float], view: tuple[float, float, float], light: np.ndarray, start: int, gloss: float
+) -> float:
+    """Highlight of the light whose direction starts at column ``start``: a lobe around the half vector."""
+    hx, hy, hz = light[start] + view[0], light[start + 1] + view[1], light[start + 2] + view[2]
+    cosine = (normal[0] * hx + normal[1] * hy + normal[2] * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + 1e-20)
+    return _lobe(gloss * (cosine - 1.0))
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _lobe(exponent: float) -> float:
+    """A cheap ``exp`` for negative exponents that ends at zero."""
+    value = max(1.0 + exponent / 16.0, 0.0)
+    value *= value
+    value *= value
+    value *= value
+    return value * value
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _shade_surface(
+    normal: tuple[float, float, float],
+    albedo: tuple[float, float, float],
+    openness: float,
+    view: tuple[float, float, float],
+    specular: float,
+    gloss: float,
+    light: np.ndarray,
+) -> tuple[float, float, float]:
+    """Hemisphere light, two broad wrapped lights and a weak highlight; occlusion brightens with the surface colour."""
+    up = 0.5 + 0.5 * normal[1]
+    wrap = light[WRAP]
+    key, fill = _dot(light, KEY_DIRECTION, normal), _dot(light, FILL_DIRECTION, normal)
+    key_gloss, fill_gloss = 0.0, 0.0
+    if specular > 0:
+        strength = specular * openness
+        key_gloss = strength * min(max(key * 4.0, 0.0), 1.0) * _highlight(normal, view, light, KEY_DIRECTION, gloss)
+        fill_gloss = strength * min(max(fill * 4.0, 0.0), 1.0) * _highlight(normal, view, light, FILL_DIRECTION, gloss)
+    key, fill = max((key + wrap) / (1.0 + wrap), 0.0), max((fill + wrap) / (1.0 + wrap), 0.0)
+    lights = (up, 1.0 - up, key, fill, key_gloss, fill_gloss)
+    return (
+        _reflect(albedo[0], openness, lights, light, 0),
+        _reflect(albedo[1], openness, lights, light, 1),
+        _reflect(albedo[2], openness, lights, light, 2),
+    )
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _reflect(
+    albedo: float,
+    openness: float,
+    lights: tuple[float, float, float, float, float, float],
+    light: np.ndarray,
+    channel: int,
+) -> float:
+    """One colour channel of the light that leaves a surface."""
+    up, down, key, fill, key_gloss, fill_gloss = lights
+    # Light bounced between folds takes the colour of the surface: a fit by Jimenez et al. 2016.
+    a, b, c = 2.0404 * albedo - 0.3324, -4.7951 * albedo + 0.6417, 2.7552 * albedo + 0.6903
+    bounced = max(openness, ((openness * a + b) * openness + c) * openness)
+    key_light, fill_light = light[KEY + channel], light[FILL + channel]
+    irradiance = light[SKY + channel] * up + light[GROUND + channel] * down + key_light * key + fill_light * fill
+    return albedo * irradiance * bounced + key_light * key_gloss + fill_light * fill_gloss
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _shade_strand(
+    tangent: tuple[float, float, float],
+    albedo: tuple[float, float, float],
+    openness: float,
+    view: tuple[float, float, float],
+    specular: float,
+    gloss: float,
+    light: np.ndarray,
+) -> tuple[float, float, float]:
+    """Hair: light falls across the strand, whichever way its ribbon happens to face (Kajiya and Kay 1989)."""
+    along_view = tangent[0] * view[0] + tangent[1] * view[1] + tangent[2] * view[2]
+    along_key, along_fill = _dot(light, KEY_DIRECTION, tangent), _dot(light, FILL_DIRECTION, tangent)
+    key, fill = np.sqrt(max(1.0 - along_key**2, 0.0)), np.sqrt(max(1.0 - along_fill**2, 0.0))
+    across_view = np.sqrt(max(1.0 - along_view**2, 0.0))
+    # Cosine between the view and the cone of mirrored light; lights behind the head give no highlight.
+    cone_key, cone_fill = key * across_view - along_key * along_view, fill * across_view - along_fill * along_view
+    key_gloss = specular * _lobe(gloss * (cone_key - 1.0)) * (0.5 + 0.5 * _dot(light, KEY_DIRECTION, view))
+    fill_gloss = specular * _lobe(gloss * (cone_fill - 1.0)) * (0.5 + 0.5 * _dot(light, FILL_DIRECTION, view))
+    lights = (0.5, 0.5, 0.6 * key, 0.6 * fill, key_gloss, fill_gloss)
+    return (
+        openness * _reflect(albedo[0], 1.0, lights, light, 0),
+        openness * _reflect(albedo[1], 1.0, lights, light, 1),
+        openness * _reflect(albedo[2], 1.0, lights, light, 2),
+    )
