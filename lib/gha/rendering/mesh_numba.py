@@ -86,7 +86,7 @@ def _last_centre(high: float) -> int:
 
 
 @njit(cache=True, parallel=True)
-def _draw_faces(points, triangles, near, bands, faces):  # noqa: ANN001, ANN202 - compiled from the arrays it is given
+def _draw_faces(points: np.ndarray, triangles: np.ndarray, near: float, bands: int, faces: np.ndarray) -> None:
     images, height, _ = faces.shape
     nearest = np.zeros(faces.shape, dtype=np.float32)
     for task in prange(images * bands):
@@ -98,7 +98,16 @@ def _draw_faces(points, triangles, near, bands, faces):  # noqa: ANN001, ANN202 
 
 
 @njit(cache=True)
-def _draw_face(points, corners, face, near, top, bottom, nearest, faces):  # noqa: ANN001, ANN202
+def _draw_face(
+    points: np.ndarray,
+    corners: np.ndarray,
+    face: int,
+    near: float,
+    top: int,
+    bottom: int,
+    nearest: np.ndarray,
+    faces: np.ndarray,
+) -> None:
     a, b, c = points[corners[0]], points[corners[1]], points[corners[2]]
     if not min(a[2], b[2], c[2]) > near:
         return
@@ -127,7 +136,16 @@ def _draw_face(points, corners, face, near, top, bottom, nearest, faces):  # noq
 
 
 @njit(cache=True, parallel=True)
-def _draw_edges(points, triangles, near, reach, bands, free, sums, edges):  # noqa: ANN001, ANN202
+def _draw_edges(
+    points: np.ndarray,
+    triangles: np.ndarray,
+    near: float,
+    reach: float,
+    bands: int,
+    free: np.ndarray,
+    sums: np.ndarray,
+    edges: np.ndarray,
+) -> None:
     images, height, _ = edges.shape
     best = np.full(edges.shape, np.float32(reach * reach))
     for task in prange(images * bands):
@@ -142,7 +160,19 @@ def _draw_edges(points, triangles, near, reach, bands, free, sums, edges):  # no
 
 
 @njit(cache=True)
-def _draw_edges_of(points, corners, face, near, reach, top, bottom, free, sums, best, edges):  # noqa: ANN001, ANN202
+def _draw_edges_of(
+    points: np.ndarray,
+    corners: np.ndarray,
+    face: int,
+    near: float,
+    reach: float,
+    top: int,
+    bottom: int,
+    free: np.ndarray,
+    sums: np.ndarray,
+    best: np.ndarray,
+    edges: np.ndarray,
+) -> None:
     a, b, c = points[corners[0]], points[corners[1]], points[corners[2]]
     area = _edge(_snap(a[0]), _snap(a[1]), _snap(b[0]), _snap(b[1]), _snap(c[0]), _snap(c[1]))
     if not (min(a[2], b[2], c[2]) > near and 0 < area < np.inf):
@@ -173,7 +203,7 @@ def _draw_edges_of(points, corners, face, near, reach, top, bottom, free, sums, 
 
 
 @njit(cache=True)
-def _squared_distance(start, end, px, py):  # noqa: ANN001, ANN202
+def _squared_distance(start: np.ndarray, end: np.ndarray, px: float, py: float) -> float:
     """From a pixel centre to a segment, in square pixels."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     along = ((px - start[0]) * dx + (py - start[1]) * dy) / max(dx * dx + dy * dy, 1e-12)

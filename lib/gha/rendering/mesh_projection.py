@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,6 +12,21 @@ from gha.geometry import Camera
 
 SUBPIXELS = 4096
 """Visibility is decided on a grid of 1/4096 pixel, where edge functions are exact in float64: no gaps, no overlaps."""
+
+
+@dataclass(frozen=True)
+class ScreenFaces:
+    """Faces in every image, gathered by corner, ready to be tested against pixels.
+
+    Attributes:
+        corners: [I, F, 3, 2] float64 positions in units of 1/4096 pixel, whole numbers.
+        inverse_depth: [I, F, 3] float64.
+        front: [I, F] whether the face turns its outside to the camera, beyond the near plane.
+    """
+
+    corners: Tensor
+    inverse_depth: Tensor
+    front: Tensor
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,16 @@ class ScreenMesh:
     def vertex_count(self) -> int:
         """Nv, the number of vertices of each geometry."""
         return self.points.shape[1]
+
+    @cached_property
+    def faces(self) -> ScreenFaces:
+        """Corners of all faces in all images, and which of them can be seen at all; without gradients."""
+        corners = snap_to_grid(self.points)[:, self.triangles]
+        depth = self.points[..., 2].detach().double()[:, self.triangles]
+        ab, ac = (corners[:, :, 1:] - corners[:, :, :1]).unbind(2)
+        area = ab[..., 1] * ac[..., 0] - ab[..., 0] * ac[..., 1]
+        front = (area > 0) & (area < torch.inf) & (depth > self.near).all(-1)
+        return ScreenFaces(corners, 1 / depth, front)
 
 
 def project_mesh(vertices: Tensor, triangles: Tensor, camera: Camera, near: float) -> ScreenMesh:
@@ -104,8 +129,3 @@ def image_geometry(mesh: ScreenMesh, image: Tensor) -> Tensor:
 def unflatten_images(mesh: ScreenMesh, images: Tensor) -> Tensor:
     """Images [I, ...] with the leading dimensions of the request restored."""
     return images.reshape(*mesh.batch_shape, *images.shape[1:])
-
-
-def covers_nothing(mesh: ScreenMesh) -> bool:
-    """Whether there is nothing to draw at all."""
-    return math.prod((mesh.image_count, mesh.triangles.shape[0], mesh.width, mesh.height)) == 0
