@@ -12,9 +12,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gha.files import write_atomically
+from gha.training import pictures
 
 Picture = Tensor | np.ndarray
-"""Float [3, H, W] or [1, H, W] in [0, 1], or uint8 [H, W, 3]."""
+"""Tensor [3, H, W] or [1, H, W] in [0, 1], or array uint8 [H, W, 3]."""
 
 
 def to_uint8(image: Picture) -> np.ndarray:
@@ -25,10 +26,7 @@ def to_uint8(image: Picture) -> np.ndarray:
         return image
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"expected a picture [3, H, W] or [1, H, W], got {list(image.shape)}")
-    image = image.detach()
-    if image.dtype != torch.uint8:
-        image = (image.float().nan_to_num(0.0).clamp(0, 1) * 255).round().to(torch.uint8)
-    return image.expand(3, -1, -1).permute(1, 2, 0).contiguous().cpu().numpy()
+    return pictures.to_uint8(image)
 
 
 def resize_to_height(image: np.ndarray, height: int) -> np.ndarray:
