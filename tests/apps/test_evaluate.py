@@ -221,8 +221,8 @@ def test_mistakes_are_named(trained, toys, toy_capture_folder, toy_capture):
         app.evaluate(app.EvaluationConfig(str(run), splits=["test"], device="cpu"))
     with pytest.raises(InputError, match="expected three numbers"):
         app.evaluate(app.EvaluationConfig(str(run), background=[1.0], device="cpu"))
+    capture = replace_split(toy_capture, replace(toy_capture.split, test_frames=(), test_cameras=()))
     with pytest.raises(InputError, match="nothing held out for"):
-        capture = replace_split(toy_capture, replace(toy_capture.split, test_frames=(), test_cameras=()))
         app.choose_views(capture, ["held_out_frames"], 0)
 
 

@@ -26,12 +26,17 @@ def test_frames_come_back_in_order(tmp_path):
     assert kind == "h264 yuv420p"
 
 
+def write_and_interrupt(path):
+    with VideoWriter(path, fps=25) as writer:
+        writer.write(np.zeros((16, 16, 3), np.uint8))
+        raise KeyboardInterrupt
+
+
 def test_an_interrupted_video_leaves_the_old_one(tmp_path):
     path = tmp_path / "video.mp4"
     path.write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), VideoWriter(path, fps=25) as writer:
-        writer.write(np.zeros((16, 16, 3), np.uint8))
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        write_and_interrupt(path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -124,7 +124,8 @@ def choose_views(capture: Capture, names: Sequence[str], limit: int) -> dict[str
     chosen = {name: spread_views(*offered[name], limit) for name in names if name in offered}
     if not chosen:
         raise InputError(
-            f"{capture.root}: found nothing held out for {list(names)}, expected test frames or test cameras in its split"
+            f"{capture.root}: found nothing held out for {list(names)}, "
+            "expected test frames or test cameras in its split"
         )
     return chosen
 
@@ -212,6 +213,6 @@ def _require_same_expressions(capture: Capture, info: RunInfo) -> None:
     found, expected = list(capture.expression_names), list(info.subject.expression_names)
     if found != expected:
         raise InputError(
-            f"{capture.root}: found {len(found)} expressions ({', '.join(found[:3])} ...), expected the {len(expected)} "
-            f"({', '.join(expected[:3])} ...) that {info.path} was trained with"
+            f"{capture.root}: found {len(found)} expressions ({', '.join(found[:3])} ...), "
+            f"expected the {len(expected)} ({', '.join(expected[:3])} ...) that {info.path} was trained with"
         )
