@@ -191,7 +191,7 @@ def _automatic_backend(device: str, dtype: torch.dtype) -> str:
     if dtype == torch.float64:
         choice, reason = "torch", "the only one in float64"
     elif device == "cpu":
-        choice, reason = "torch", "the reference"
+        choice, reason = "numba", "compiled for the CPU"
     elif device == "cuda" and importlib.util.find_spec("gsplat") is not None:
         choice, reason = "gsplat", "installed"
     else:
