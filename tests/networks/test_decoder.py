@@ -1,0 +1,76 @@
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from gha.networks import ORIGINAL_DECODER, DecoderConfig, SuperResolutionDecoder
+
+
+def trained_looking(config):
+    """A decoder with random instead of zero output weights, as after training."""
+    torch.manual_seed(1)
+    decoder = SuperResolutionDecoder(5, config)
+    torch.nn.init.normal_(decoder.output.weight, std=0.3)
+    return decoder.double()
+
+
+def inputs(size=24):
+    generator = torch.Generator().manual_seed(2)
+    alpha = torch.rand(1, 1, size, size, generator=generator, dtype=torch.float64)
+    return torch.rand(1, 5, size, size, generator=generator, dtype=torch.float64) * alpha, alpha
+
+
+def test_original_has_the_released_number_of_parameters():
+    decoder = SuperResolutionDecoder(32, ORIGINAL_DECODER)
+    assert sum(p.numel() for p in decoder.parameters()) == 322_659
+
+
+@pytest.mark.parametrize("config", [DecoderConfig(capacity=4), ORIGINAL_DECODER])
+def test_output_is_four_times_as_large(config):
+    color, alpha = trained_looking(config)(*inputs(8))
+    assert color.shape == (1, 3, 32, 32)
+    assert alpha.shape == (1, 1, 32, 32)
+    assert 0 <= alpha.min() <= alpha.max() <= 1
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_decoding_a_crop_is_cropping_the_decoded(residual):
+    decoder = trained_looking(DecoderConfig(capacity=4, residual=residual))
+    features, alpha = inputs()
+    whole = decoder(features, alpha)
+    part = decoder(features[..., 4:20, 4:20], alpha[..., 4:20, 4:20])
+    margin = 20  # pixels of the result that see the border of the crop
+    for full, cropped in zip(whole, part, strict=True):
+        expected = full[..., 16:80, 16:80][..., margin:-margin, margin:-margin]
+        torch.testing.assert_close(cropped[..., margin:-margin, margin:-margin], expected, atol=1e-5, rtol=0)
+
+
+def test_instance_norm_makes_a_pixel_depend_on_the_whole_frame():
+    """Why the default has none (framing and background must not change the face)."""
+    features, alpha = inputs()
+    changed = features.clone()
+    changed[..., -4:, -4:] += 1
+    default, original = trained_looking(DecoderConfig(capacity=4)), trained_looking(ORIGINAL_DECODER)
+    corner = (..., slice(0, 16), slice(0, 16))
+    assert torch.equal(default(features, alpha)[0][corner], default(changed, alpha)[0][corner])
+    assert (original(features, alpha)[0][corner] - original(changed, alpha)[0][corner]).abs().max() > 1e-4
+
+
+def test_residual_decoder_starts_as_enlarged_coarse_picture():
+    decoder = SuperResolutionDecoder(5, DecoderConfig(capacity=4)).double()
+    features, alpha = inputs(8)
+    color, alpha_out = decoder(features, alpha)
+    torch.testing.assert_close(color, interpolate(features[:, :3], scale_factor=4, mode="bilinear"))
+    torch.testing.assert_close(alpha_out, interpolate(alpha, scale_factor=4, mode="bilinear"))
+
+
+def test_original_is_exact_over_white():
+    decoder = trained_looking(ORIGINAL_DECODER)
+    features, alpha = inputs(8)
+    color, alpha_out = decoder(features, alpha)
+    white = color + (1 - alpha_out)
+    assert 0 < white.min() < white.max() < 1, "the original paints colour over white through a sigmoid"
+
+
+def test_unknown_normalization_is_refused():
+    with pytest.raises(ValueError, match=r"'none' or 'instance', got 'batch'"):
+        SuperResolutionDecoder(5, DecoderConfig(normalization="batch"))
