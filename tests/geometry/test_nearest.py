@@ -31,6 +31,14 @@ def test_non_finite_points_do_not_stop_the_search(cloud):
     assert distance.isfinite().sum() == len(broken) - 2
 
 
+def test_no_points_have_no_weights(cloud):
+    points = torch.zeros(0, 3, requires_grad=True)
+    weights = blend_weights(points, cloud[1])
+    assert weights.shape == (0,)
+    (gradient,) = torch.autograd.grad(weights.sum(), points)
+    assert gradient.shape == (0, 3)
+
+
 def test_gradients_reach_points_and_anchors(cloud):
     points, anchors = cloud[0][0, :20].double().requires_grad_(), cloud[1].double().requires_grad_()
     assert torch.autograd.gradcheck(nearest_squared_distance, (points, anchors))
@@ -50,7 +58,7 @@ def test_blend_of_the_published_thresholds(squared_distance, expected):
 def test_blend_linear_in_the_distance(distance, expected):
     points = torch.tensor([[0.0, distance, 0.0]], requires_grad=True)
     weight = blend_weights(points, torch.zeros(1, 3), near=0.3, far=0.5, squared=False)
-    assert float(weight) == pytest.approx(expected, abs=1e-6)
+    assert float(weight.detach()) == pytest.approx(expected, abs=1e-6)
     (gradient,) = torch.autograd.grad(weight.sum(), points)
     assert gradient.isfinite().all()
 

@@ -14,7 +14,8 @@ def nearest_index(points: Tensor, anchors: Tensor) -> Tensor:
     flat, anchors = points.detach().reshape(-1, 3), anchors.detach()
     if not flat.is_cuda:
         # A tree refuses NaN; the caller's own check of the loss explains it better.
-        index = cKDTree(anchors.nan_to_num().numpy()).query(flat.nan_to_num().numpy(), workers=-1)[1]
+        positions, centres = (p.double().nan_to_num(0.0, 1e18, -1e18).numpy() for p in (flat, anchors))
+        index = cKDTree(centres).query(positions, workers=-1)[1]
         return torch.as_tensor(index, dtype=torch.int64).view(points.shape[:-1])
     chunks = flat.split(max(1, _PAIRS_AT_ONCE // anchors.shape[0]))
     return torch.cat([_nearest_by_brute_force(chunk, anchors) for chunk in chunks]).view(points.shape[:-1])

@@ -57,8 +57,9 @@ def surface_distance(
     """Distance [P] from points [P, 3] to a mesh (vertices [N, 3], triangles [F, 3]), without gradient.
 
     The faces of the ``candidates`` surface samples nearest to a point are measured exactly. The result is never too
-    small, and too large only where the nearest face holds none of those samples: by less than the spacing of the
-    samples (1 mm for 200,000 on a head), and in practice by far less than a tenth of it.
+    small, and too large only where the nearest face holds none of those samples: on a sphere with 7,000 faces by at
+    most a fifth of the samples' spacing, and by a thousandth of it on average. 200,000 samples on a head are 1 mm
+    apart.
     """
     vertices, triangles = vertices.detach().cpu().double(), triangles.cpu()
     positions = points.detach().cpu().double()
