@@ -1,0 +1,19 @@
+import pytest
+import torch
+
+from gha.training.losses import soft_iou_loss, visible_l1
+
+
+def test_visible_l1_counts_visible_pixels_only():
+    prediction, truth = torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2)
+    visible = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
+    assert visible_l1(prediction, truth, visible).item() == pytest.approx(0.25)
+
+
+def test_soft_iou_of_equal_disjoint_and_half_masks():
+    full, empty = torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)
+    half = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]])
+    assert soft_iou_loss(full, full).item() == pytest.approx(0.0)
+    assert soft_iou_loss(empty, full).item() == pytest.approx(1.0)
+    assert soft_iou_loss(half, full).item() == pytest.approx(0.5)
+    assert torch.isfinite(soft_iou_loss(empty, empty))
