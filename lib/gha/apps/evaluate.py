@@ -32,6 +32,7 @@ from gha.training.perceptual import load_perceptual
 from gha.training.surface_evaluation import surface_distances
 
 from .contact_sheet import contact_row
+from .output import output_folder
 from .previews import make_grid, save_png
 from .train import choose_device
 
@@ -103,15 +104,6 @@ def evaluate(config: EvaluationConfig) -> Path:
         logger.info(line)
     logger.info("figures and pictures are in %s", output)
     return output
-
-
-def output_folder(run: str | Path, name: str) -> Path:
-    """A folder called ``name`` beside the checkpoints of the run that ``run`` (or a folder inside it) belongs to."""
-    path = Path(run)
-    for folder in (path, *path.parents):
-        if (folder / "checkpoints").is_dir():
-            return folder / name
-    return path / name
 
 
 def choose_views(capture: Capture, names: Sequence[str], limit: int) -> dict[str, list[View]]:
