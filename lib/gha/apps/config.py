@@ -153,7 +153,9 @@ def _merge(
 def _unknown_key(full_key: str, prefix: str, hints: Mapping[str, Any], known: list[str]) -> str:
     """The complaint about a key that does not exist, with the likeliest one meant."""
     name = full_key.removeprefix(prefix)
-    by_name = {key.rpartition(".")[2]: key for key in reversed(known)} | {sibling: prefix + sibling for sibling in hints}
+    by_name = {key.rpartition(".")[2]: key for key in reversed(known)} | {
+        sibling: prefix + sibling for sibling in hints
+    }
     for names in (hints, by_name):
         close = difflib.get_close_matches(name, names, 1, 0.7)
         if close:

@@ -15,4 +15,3 @@ def soft_iou_loss(prediction: Tensor, truth: Tensor) -> Tensor:
     intersection = (prediction * truth).flatten(-3).sum(-1)
     union = (prediction + truth - prediction * truth).flatten(-3).sum(-1)
     return 1 - (intersection / union.clamp_min(1e-6)).mean()
-
