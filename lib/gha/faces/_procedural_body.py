@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._procedural_parts import Part, sheet
-from ._procedural_sculpture import _apply
+from ._procedural_distance import compile_solids, march
 
 COLUMNS, ROWS = 96, 36
 TORSO: tuple[tuple[str, tuple[float, ...], float], ...] = (
@@ -14,12 +14,8 @@ TORSO: tuple[tuple[str, tuple[float, ...], float], ...] = (
     ("cone", (1.50, -2.45, -1.05, 1.75, -3.3, -1.0, 0.36, 0.30), 0.2),  # upper arm
     ("cone", (0, -1.30, -0.98, 0.25, -2.3, -1.08, 0.52, 0.55), 0.25),  # base of the neck
 )
+TORSO_ROWS = compile_solids((TORSO, False))
 BOTTOM = -2.95
-
-
-def _torso_distance(points: np.ndarray) -> np.ndarray:
-    folded = np.concatenate([np.abs(points[:, :1]), points[:, 1:]], axis=1)
-    return _apply(np.full(len(points), 10.0), folded, TORSO, hollow=False)
 
 
 def _collar_ring(angle: np.ndarray) -> np.ndarray:
@@ -39,8 +35,7 @@ def shirt() -> list[Part]:
         ring[:, :2] += np.sin(np.pi * t) * np.stack([0.55 * np.sin(angle), np.full(COLUMNS, 0.35)], axis=1)
         if t > 0:
             direction = (ring - inside) / np.linalg.norm(ring - inside, axis=1, keepdims=True)
-            for _ in range(25):
-                ring = ring - 0.8 * _torso_distance(ring)[:, None] * direction
+            ring = march(ring, direction, TORSO_ROWS, 25)
         rows.append(ring)
     points = np.stack(rows)
     points[0] = points[1] + 0.4 * (points[1] - points[2])

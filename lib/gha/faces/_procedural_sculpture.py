@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._procedural_distance import Solid, compile_solids
+
 EYE_CENTRE = np.array([0.315, 0.0, 0.0])  # the subject's left eye
 EYE_RADIUS = 0.122
 LID_RADIUS = 0.137  # outer surface of the lids, about the eyeball centre
 
-# kind, parameters, blend width in dm; applied in this order. Kinds: "ball" (centre, radii, pitch in degrees about x,
-# yaw about y, roll about z), "cone" (two ends, two radii).
-SOLIDS: tuple[tuple[str, tuple[float, ...], float], ...] = (
+SOLIDS: tuple[Solid, ...] = (
     ("ball", (0, 0.32, -0.70, 0.755, 0.79, 0.945, 0, 0, 0), 0.0),  # cranium
     ("ball", (0, -0.06, -0.95, 0.60, 0.62, 0.62, 0, 0, 0), 0.10),  # occiput
     ("ball", (0, 0.42, -0.28, 0.60, 0.42, 0.49, 0, 0, 0), 0.20),  # forehead
@@ -32,98 +32,29 @@ SOLIDS: tuple[tuple[str, tuple[float, ...], float], ...] = (
     ("cone", (0.44, -0.60, -0.95, 0.14, -1.85, -0.42, 0.10, 0.12), 0.12),  # sternomastoid
     ("cone", (0.24, -0.55, -1.15, 0.46, -2.0, -1.22, 0.26, 0.32), 0.20),  # trapezius
 )
-HOLLOWS: tuple[tuple[str, tuple[float, ...], float], ...] = (
+HOLLOWS: tuple[Solid, ...] = (
     ("ball", (0.325, -0.005, 0.21, 0.19, 0.135, 0.135, 0, 25, 0), 0.12),  # orbit
     ("ball", (0.165, 0.03, 0.22, 0.07, 0.09, 0.09, 0, 0, 0), 0.08),  # inner corner of the orbit
     ("ball", (0.47, -0.62, 0.13, 0.10, 0.22, 0.10, 0, 0, 0), 0.16),  # below the cheekbone
     ("cone", (0, -0.865, 0.44, 0.12, -0.875, 0.40, 0.05, 0.04), 0.08),  # groove above the chin
     ("ball", (0.72, 0.30, 0.05, 0.10, 0.24, 0.20, 0, 0, 0), 0.15),  # temple
 )
-NOSE: tuple[tuple[str, tuple[float, ...], float], ...] = (
+NOSE: tuple[Solid, ...] = (
     ("cone", (0, 0.14, 0.205, 0, -0.29, 0.425, 0.060, 0.070), 0.10),  # bridge
     ("cone", (0.07, -0.10, 0.22, 0.06, -0.33, 0.33, 0.06, 0.07), 0.10),  # flanks
     ("ball", (0, -0.335, 0.425, 0.085, 0.080, 0.085, 0, 0, 0), 0.06),  # tip
     ("ball", (0.105, -0.405, 0.335, 0.058, 0.062, 0.085, 0, 15, 0), 0.045),  # wing
     ("cone", (0, -0.40, 0.43, 0, -0.47, 0.36, 0.035, 0.045), 0.04),  # columella
 )
-NOSE_HOLLOWS: tuple[tuple[str, tuple[float, ...], float], ...] = (
+NOSE_HOLLOWS: tuple[Solid, ...] = (
     ("ball", (0.062, -0.475, 0.385, 0.030, 0.055, 0.045, 25, 20, 0), 0.03),  # nostril
     ("cone", (0.185, -0.36, 0.33, 0.17, -0.47, 0.29, 0.02, 0.02), 0.04),  # groove behind the wing
 )
-LIDS: tuple[str, tuple[float, ...], float] = (
+LIDS: Solid = (
     "ball",
     (*EYE_CENTRE, LID_RADIUS, LID_RADIUS, LID_RADIUS, 0, 0, 0),
     0.05,
 )
 
 
-def _rotation(pitch: float, yaw: float, roll: float) -> np.ndarray:
-    x, y, z = np.radians([pitch, yaw, roll])
-    rx = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
-    ry = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
-    rz = np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]])
-    return ry @ rx @ rz
-
-
-def _ball(points: np.ndarray, p: tuple[float, ...]) -> np.ndarray:
-    """Approximate signed distance [N] to an ellipsoid."""
-    local = (points - np.array(p[:3])) @ _rotation(*p[6:9])
-    radii = np.array(p[3:6])
-    k0 = np.sqrt(((local / radii) ** 2).sum(-1))
-    k1 = np.sqrt(((local / radii**2) ** 2).sum(-1))
-    return k0 * (k0 - 1) / np.maximum(k1, 1e-9)
-
-
-def _cone(points: np.ndarray, p: tuple[float, ...]) -> np.ndarray:
-    """Approximate signed distance [N] to a capsule whose radius changes along its axis."""
-    start, end = np.array(p[:3]), np.array(p[3:6])
-    axis = end - start
-    t = np.clip((points - start) @ axis / (axis @ axis), 0, 1)
-    return np.linalg.norm(points - start - t[:, None] * axis, axis=-1) - (p[6] + t * (p[7] - p[6]))
-
-
-def smooth_min(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
-    """Minimum with a rounded transition where the two differ by less than ``width``."""
-    if width <= 0:
-        return np.minimum(a, b)
-    h = np.maximum(width - np.abs(a - b), 0) / width
-    return np.minimum(a, b) - h * h * width / 4
-
-
-def _apply(distance: np.ndarray, points: np.ndarray, table: tuple, hollow: bool) -> np.ndarray:
-    for kind, parameters, width in table:
-        shape = _ball(points, parameters) if kind == "ball" else _cone(points, parameters)
-        distance = -smooth_min(-distance, shape, width) if hollow else smooth_min(distance, shape, width)
-    return distance
-
-
-def head_distance(points: np.ndarray) -> np.ndarray:
-    """Signed distance [N] of points [N, 3] to the head without lips, ears, eyeballs and hair; negative inside."""
-    points = np.concatenate([np.abs(points[:, :1]), points[:, 1:]], axis=1)
-    distance = np.full(len(points), 10.0)
-    distance = _apply(distance, points, SOLIDS, hollow=False)
-    distance = _apply(distance, points, HOLLOWS, hollow=True)
-    distance = _apply(distance, points, NOSE, hollow=False)
-    distance = _apply(distance, points, NOSE_HOLLOWS, hollow=True)
-    return _apply(distance, points, (LIDS,), hollow=False)
-
-
-def head_gradient(points: np.ndarray, distance: np.ndarray, step: float = 1e-4) -> np.ndarray:
-    """Gradient [N, 3] of the signed distance by forward differences from its value [N]."""
-    return np.stack([(head_distance(points + step * axis) - distance) / step for axis in np.eye(3)], axis=1)
-
-
-def project(points: np.ndarray, steps: int = 3) -> np.ndarray:
-    """Points [N, 3] moved along the gradient onto the surface."""
-    for _ in range(steps):
-        distance = head_distance(points)
-        gradient = head_gradient(points, distance)
-        points = points - distance[:, None] * gradient / np.maximum((gradient**2).sum(1, keepdims=True), 0.1)
-    return points
-
-
-def march(points: np.ndarray, directions: np.ndarray, steps: int = 12) -> np.ndarray:
-    """Points [N, 3] moved along unit directions [N, 3] onto the surface."""
-    for _ in range(steps):
-        points = points - head_distance(points)[:, None] * directions
-    return points
+HEAD = compile_solids((SOLIDS, False), (HOLLOWS, True), (NOSE, False), (NOSE_HOLLOWS, True), ((LIDS,), False))

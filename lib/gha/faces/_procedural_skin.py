@@ -7,7 +7,8 @@ from scipy.interpolate import PchipInterpolator
 from scipy.sparse import csr_matrix, diags
 
 from ._procedural_grid import COLUMNS, EYE_LAYERS, LIP_LAYERS, MOUTH_SKIN_LAYERS, ROWS, HeadGrid
-from ._procedural_sculpture import EYE_CENTRE, EYE_RADIUS, march, project
+from ._procedural_distance import march, project
+from ._procedural_sculpture import EYE_CENTRE, EYE_RADIUS, HEAD
 
 # Row, then the front (y, z), side (y, z, half width) and back (y, z) of the ring: one row per named height.
 GUIDE = np.array(
@@ -69,7 +70,7 @@ def _shrink(points: np.ndarray) -> np.ndarray:
     inside[:, 2] = np.where(points[:, 1] < -1.2, -0.8, -0.62)
     directions = points - inside
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return project(march(points, directions), 2)
+    return project(march(points, directions, HEAD, 12), HEAD, 2)
 
 
 def _resample(curve: np.ndarray, count: int) -> np.ndarray:
@@ -82,7 +83,7 @@ def _resample(curve: np.ndarray, count: int) -> np.ndarray:
 def _onto_front(points: np.ndarray) -> np.ndarray:
     """The front surface point [N, 3] behind each (x, y) of ``points`` [N, 2]."""
     start = np.concatenate([points, np.full((len(points), 1), 0.55)], axis=1)
-    return march(start, np.broadcast_to([0.0, 0.0, 1.0], start.shape), 40)
+    return march(start, np.tile([0.0, 0.0, 1.0], (len(start), 1)), HEAD, 40)
 
 
 def lid_curves(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -174,7 +175,7 @@ def _relax(points: np.ndarray, head: HeadGrid, fixed: np.ndarray, rounds: int) -
     for _ in range(rounds):
         moved = points + 0.6 * (mean @ points - points)
         points = points.copy()
-        points[free] = project(moved[free], 1)
+        points[free] = project(moved[free], HEAD, 1)
         points = _symmetrise(points, head)
     return points
 
@@ -185,7 +186,7 @@ def build_skin(head: HeadGrid) -> np.ndarray:
     points = np.zeros((head.count, 3))
     on_grid = head.grid >= 0
     points[head.grid[on_grid]] = _shrink(guide[on_grid])
-    points[head.crown] = project(np.array([CROWN]))[0]
+    points[head.crown] = project(np.array([CROWN]), HEAD, 3)[0]
     _left_eye(points, head.left_eye.vertices)
     inner = head.left_eye.vertices[1:]
     points[head.mirror[inner]] = points[inner] * [-1, 1, 1]
@@ -198,5 +199,5 @@ def build_skin(head: HeadGrid) -> np.ndarray:
     fixed[head.grid[0]] = True
     free = ~fixed
     points = _symmetrise(points, head)
-    points[free] = project(points[free], 2)
+    points[free] = project(points[free], HEAD, 2)
     return _relax(points, head, fixed, 25)
