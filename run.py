@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Two commands that set everything up by themselves, with nothing but Python 3.11 or 3.12.
 
-    python3 run.py demo [arguments of demo.py]
-    python3 run.py test [arguments of pytest]
+usage: python3 run.py demo [arguments of demo.py]
+       python3 run.py test [arguments of pytest]
 
 The active virtual or conda environment is used when there is one; otherwise .venv is made beside this file. A PyTorch
 that is already installed is kept. What was set up is remembered, so the second call starts at once.

@@ -39,8 +39,16 @@ VERBS = {
         "stage 2: train the Gaussian head and its decoder",
         "gha.apps.training_config:GaussianRunConfig",
     ),
-    "reenact": Verb("gha.apps.reenact:main", "drive an avatar with an expression sequence and write a video"),
-    "evaluate": Verb("gha.apps.evaluate:main", "measure an avatar on held-out frames and cameras"),
+    "reenact": Verb(
+        "gha.apps.reenact:reenact",
+        "drive an avatar with an expression sequence and write a video",
+        "gha.apps.reenact:ReenactmentConfig",
+    ),
+    "evaluate": Verb(
+        "gha.apps.evaluate:evaluate",
+        "measure an avatar on held-out frames and cameras",
+        "gha.apps.evaluate:EvaluationConfig",
+    ),
 }
 
 

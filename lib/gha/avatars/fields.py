@@ -52,11 +52,11 @@ class FieldsConfig:
     bounded_deformation: bool = True
     """Bound displacements by tanh; without the bound, wide jaw openings are not capped at deform_scale."""
     blend_near: float = 0.1
-    """Distances to the nearest landmark at which expression starts to fade and has faded
-    (squared decimetres for "squared_distance", decimetres for "distance")."""
+    """Distance to the nearest landmark at which expression starts to fade (unit: see ``blend_metric``)."""
     blend_far: float = 0.25
+    """Distance at which only pose is left."""
     blend_metric: str = "squared_distance"
-    """"squared_distance" (released code) or "distance" (paper, with 0.15 and 0.25 head lengths)."""
+    """"squared_distance", squared decimetres (released code), or "distance", decimetres (paper)."""
     color_activation: str = "sigmoid_rgb"
     """"sigmoid_rgb": RGB in [0, 1] in both stages. "original": all channels in the first stage, none in the second,
     which makes the second stage learn colour anew."""

@@ -41,8 +41,9 @@ class MeshHeadConfig:
     offset_fraction: float = 0.1
     """Largest offset of a lattice vertex as a fraction of the edge."""
     sphere_center: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    """The surface starts as a sphere: centre and radius in canonical decimetres."""
+    """The surface starts as a sphere: centre in canonical decimetres."""
     sphere_radius: float = 1.0
+    """Radius of that sphere in decimetres."""
     pose_deform_input: str = "neutral"
     """Positions the pose displacement sees: "neutral" (paper) or "deformed" by expression (released code)."""
     full_search_interval: int = 20

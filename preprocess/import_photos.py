@@ -1,8 +1,0 @@
-"""Turn calibrated photographs of one head into a capture: python preprocess/import_photos.py --help."""
-
-import sys
-
-from gha.apps.cli import run_verb
-
-if __name__ == "__main__":
-    sys.exit(run_verb("import-photos", sys.argv[1:]))
