@@ -224,3 +224,11 @@ def test_killed_at_any_moment_the_run_resumes_from_a_whole_checkpoint(tmp_path):
         assert torch.all(checkpoint.tensors["model"]["weight"] == checkpoint.step)
         assert checkpoint.step > reached
         reached = checkpoint.step
+
+
+def test_checkpoints_of_every_schema_version_load():
+    checkpoint = load_checkpoint(Path(__file__).parent / "data" / "checkpoint_schema_1", method="mesh_head")
+    assert checkpoint.step == 7
+    assert checkpoint.metadata["config"] == {"learning_rate": 1e-3}
+    assert torch.equal(checkpoint.tensors["model"]["weight"], torch.arange(6.0).reshape(2, 3))
+    assert checkpoint.tensors["optimizer_all"]["model.weight:step"] == 7
