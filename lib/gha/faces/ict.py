@@ -42,9 +42,10 @@ class IctHead(FaceModel):
     """A head of ICT-FaceKit.
 
     Args:
-        arrays: the model, from :func:`read_ict`.
-        textures: folder with the photographed textures, or None for plain colours.
-        base: ``"scan"`` starts from the person whose skin was photographed, ``"mean"`` from the mean identity.
+        path: folder of the download, or the packed npz; textures (``skin_face.png``, ``skin_backhead.png``,
+            ``eye.png``) are looked for beside them, else colours are plain.
+        base: ``"scan"`` starts from the person whose skin was photographed, ``"mean"`` from the mean identity;
+            None takes the scan where the file holds it.
         hair_style: key of ``HAIR_STYLES``, or None for a shaved head.
         seed: of the arrangement of hair.
     """
@@ -52,16 +53,13 @@ class IctHead(FaceModel):
     name = "ict_facekit"
 
     def __init__(
-        self,
-        arrays: IctArrays,
-        textures: Path | None = None,
-        base: str = "mean",
-        hair_style: str | None = "swept",
-        seed: int = 0,
+        self, path: str | Path, base: str | None = None, hair_style: str | None = "swept", seed: int = 0
     ) -> None:
-        self._check(arrays, base, hair_style)
+        arrays = read_ict(path)
+        base = base or ("mean" if arrays.fitted_neutral is None else "scan")
+        _check(arrays, base, hair_style)
         self.version = f"1-{base}-{hair_style or 'shaved'}-{seed}"
-        self.textures = textures
+        self.textures = Path(path) if Path(path).is_dir() else Path(path).parent
         self.identity_size = len(arrays.identity_basis)
         self.expression_names = arrays.expression_names
         # Canonical decimetres; the origin belongs to the mean identity, whichever person is the base.
@@ -76,27 +74,6 @@ class IctHead(FaceModel):
         self.neck_pivot = torch.tensor([0.0, -0.84, -1.02])
         self._eyes = [self._eye(arrays, side) for side in ("Left", "Right")]
         self._dress(arrays, hair_style, seed)
-
-    @classmethod
-    def open(
-        cls, path: str | Path, base: str | None = None, hair_style: str | None = "swept", seed: int = 0
-    ) -> IctHead:
-        """Open the packed form or a download; ``base`` defaults to the scanned person where there is one."""
-        arrays = read_ict(path)
-        base = base or ("mean" if arrays.fitted_neutral is None else "scan")
-        folder = Path(path) if Path(path).is_dir() else Path(path).parent
-        return cls(arrays, folder, base, hair_style, seed)
-
-    @staticmethod
-    def _check(arrays: IctArrays, base: str, hair_style: str | None) -> None:
-        if base not in ("mean", "scan") or (base == "scan" and arrays.fitted_neutral is None):
-            found = "mean" if arrays.fitted_neutral is None else "mean and scan"
-            raise InputError(f"ICT head: base is {base!r}; this file offers {found}")
-        if hair_style is not None and hair_style not in HAIR_STYLES:
-            raise InputError(f"ICT head: hair style {hair_style!r} is unknown; expected one of {sorted(HAIR_STYLES)}")
-        missing = set(DRAWN) - set(arrays.material_names)
-        if missing:
-            raise InputError(f"ICT head: materials {sorted(missing)} not found; found {list(arrays.material_names)}")
 
     def _eye(self, arrays: IctArrays, side: str) -> Eye:
         ids = _vertices_of(arrays, f"M_Sclera{side}")
@@ -173,6 +150,17 @@ class Eye:
             angle = math.radians(GAZE_DEGREES[way]) * expression[..., index]
             pitch, yaw = pitch + turn[way][0] * angle, yaw + turn[way][1] * angle
         return torch.stack([pitch, yaw, torch.zeros_like(yaw)], dim=-1)
+
+
+def _check(arrays: IctArrays, base: str, hair_style: str | None) -> None:
+    if base not in ("mean", "scan") or (base == "scan" and arrays.fitted_neutral is None):
+        offered = "mean" if arrays.fitted_neutral is None else "mean or scan"
+        raise InputError(f"ICT head: found base {base!r}, expected {offered}")
+    if hair_style is not None and hair_style not in HAIR_STYLES:
+        raise InputError(f"ICT head: found hair style {hair_style!r}, expected one of {sorted(HAIR_STYLES)}")
+    missing = set(DRAWN) - set(arrays.material_names)
+    if missing:
+        raise InputError(f"ICT head: materials {sorted(missing)} not found; found {list(arrays.material_names)}")
 
 
 def _blend(coefficients: Tensor, basis: Tensor) -> Tensor:
