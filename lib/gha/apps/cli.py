@@ -28,7 +28,11 @@ class Verb:
 
 
 VERBS = {
-    "demo": Verb("gha.apps.demo:main", "make a small capture, train both stages on it, evaluate and reenact"),
+    "demo": Verb(
+        "gha.apps.demo:run_demo",
+        "make a small capture, train both stages on it, evaluate and reenact",
+        "gha.apps.demo:DemoConfig",
+    ),
     "make-capture": Verb("gha.apps.make_capture:main", "film a parametric head into a capture of any size"),
     "import-photos": Verb("gha.apps.import_photos:main", "turn calibrated photographs of one head into a capture"),
     "train-mesh": Verb(
