@@ -7,7 +7,7 @@ from mesh_scenes import bumpy_sphere, flat_camera, on_screen, rig
 from scipy.spatial import Delaunay
 
 from gha.geometry import Camera
-from gha.rendering import barycentrics, rasterize, render_mesh
+from gha.rendering import barycentrics, mesh_visibility, rasterize, render_mesh
 from gha.rendering.mesh_projection import project_mesh
 from gha.rendering.mesh_visibility import find_visible
 
@@ -194,3 +194,16 @@ def test_mistakes_are_named():
         rasterize(vertices, triangles, rig(8), backend="opengl")
     with pytest.raises(ValueError, match="triton mesh back end cannot draw tensors on 'cpu'"):
         rasterize(vertices, triangles, rig(8), backend="triton")
+
+
+def test_triton_that_cannot_compile_is_reported_and_not_chosen(monkeypatch, caplog):
+    def fail(*_, **__):
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(mesh_visibility, "rasterize", fail)
+    assert not mesh_visibility._triton_works("cpu")
+    assert "Failed to find C compiler" in caplog.text
+    monkeypatch.setattr(mesh_visibility, "_triton_works", lambda device: False)
+    assert mesh_visibility._automatic_backend.__wrapped__("cuda") == "torch"
+    monkeypatch.setattr(mesh_visibility, "_triton_works", lambda device: True)
+    assert mesh_visibility._automatic_backend.__wrapped__("cuda") == "triton"

@@ -46,7 +46,7 @@ def outline_windows(mesh: ScreenMesh, free: Tensor, reach: float) -> Windows:
         free: [I, H, W] whether the pixel is uncovered.
         reach: pixels.
     """
-    first, last = _pixel_bounds(mesh, reach)
+    first, last = _pixel_bounds(mesh, reach + 1 / SUBPIXELS)
     sums = torch.nn.functional.pad(free.cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32), (1, 0, 1, 0))
     left, top = first.unbind(-1)
     right, bottom = torch.maximum(last + 1, first).unbind(-1)
@@ -77,6 +77,13 @@ def _cut(first: Tensor, last: Tensor, chosen: Tensor) -> Windows:
     start = first[owner] + TILE * steps
     end = torch.minimum(start + TILE - 1, last[owner])
     return Windows(face[owner], torch.cat([start, end], dim=-1).int())
+
+
+def window_corners(mesh: ScreenMesh, windows: Windows) -> Tensor:
+    """Pixel positions [M, 3, 2] float64 of the corners of the face of each window, as projected, off the grid."""
+    image = windows.face // mesh.triangles.shape[0]
+    rows = mesh.triangles[windows.face % mesh.triangles.shape[0]] + (image * mesh.vertex_count)[:, None]
+    return mesh.points.detach().flatten(0, 1)[rows][..., :2].double()
 
 
 def empty_keys(mesh: ScreenMesh) -> Tensor:

@@ -13,6 +13,7 @@ from .mesh_tiles import (
     empty_keys,
     outline_windows,
     unpack_keys,
+    window_corners,
 )
 
 _CHUNK = 1 << 14
@@ -33,11 +34,11 @@ def visible_faces(mesh: ScreenMesh) -> Tensor:
 
 def nearest_edges(mesh: ScreenMesh, face_ids: Tensor, reach: float) -> Tensor:
     """The edge, 3 * face + k, nearest to each uncovered pixel within ``reach`` pixels, [I, H, W], -1 for none."""
-    faces, keys, free = mesh.faces, empty_keys(mesh), face_ids < 0
+    keys, free = empty_keys(mesh), face_ids < 0
     for windows in outline_windows(mesh, free, reach).split(_CHUNK):
         pixels, columns, rows, valid = _window_pixels(mesh, windows)
         valid = valid & free.reshape(-1)[pixels]
-        corners = faces.corners.flatten(0, 1)[windows.face] / SUBPIXELS
+        corners = window_corners(mesh, windows)
         for k in range(3):
             squared = _squared_distance(corners[:, k], corners[:, (k + 1) % 3], columns, rows)
             ids = (windows.face % mesh.triangles.shape[0])[:, None] * 3 + k

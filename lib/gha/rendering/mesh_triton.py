@@ -8,10 +8,10 @@ import triton.language as tl
 from torch import Tensor
 
 from .mesh_projection import SUBPIXELS, ScreenMesh
-from .mesh_tiles import TILE, covering_windows, empty_keys, outline_windows, unpack_keys
+from .mesh_tiles import TILE, covering_windows, empty_keys, outline_windows, unpack_keys, window_corners
 
 _WINDOWS_PER_PROGRAM = 4
-_CONSTANTS = {"SUBPIXELS": float(SUBPIXELS), "WINDOWS": _WINDOWS_PER_PROGRAM, "TILE": TILE}
+_CONSTANTS = {"WINDOWS": _WINDOWS_PER_PROGRAM, "TILE": TILE}
 
 
 def visible_faces(mesh: ScreenMesh) -> Tensor:
@@ -21,18 +21,19 @@ def visible_faces(mesh: ScreenMesh) -> Tensor:
     count = len(windows.face)
     if count:
         arrays = keys, faces.corners.contiguous(), faces.inverse_depth.contiguous(), windows.face, windows.bounds
+        sizes = count, mesh.triangles.shape[0], mesh.width, mesh.height
         with torch.cuda.device_of(keys):
-            _draw_faces[_grid(count)](*arrays, count, mesh.triangles.shape[0], mesh.width, mesh.height, **_CONSTANTS)
+            _draw_faces[_grid(count)](*arrays, *sizes, SUBPIXELS=float(SUBPIXELS), **_CONSTANTS)
     return unpack_keys(mesh, keys)
 
 
 def nearest_edges(mesh: ScreenMesh, face_ids: Tensor, reach: float) -> Tensor:
     """The edge, 3 * face + k, nearest to each uncovered pixel within ``reach`` pixels, [I, H, W], -1 for none."""
-    faces, keys, free = mesh.faces, empty_keys(mesh), face_ids < 0
+    keys, free = empty_keys(mesh), face_ids < 0
     windows = outline_windows(mesh, free, reach)
     count = len(windows.face)
     if count:
-        arrays = keys, faces.corners.contiguous(), free.to(torch.int8), windows.face, windows.bounds
+        arrays = keys, window_corners(mesh, windows).contiguous(), free.to(torch.int8), windows.face, windows.bounds
         sizes = count, mesh.triangles.shape[0], mesh.width, mesh.height
         with torch.cuda.device_of(keys):
             _draw_edges[_grid(count)](*arrays, *sizes, reach**2, **_CONSTANTS)
@@ -63,7 +64,7 @@ def _draw_faces(
     column, row, valid = _window_pixels(window_bounds, window, count, TILE)
     px = (column.to(tl.float64) + 0.5) * SUBPIXELS
     py = (row.to(tl.float64) + 0.5) * SUBPIXELS
-    ax, ay, bx, by, cx, cy = _load_corners(corners, face)
+    ax, ay, bx, by, cx, cy = _load_corners(corners, face, window < count)
     wa = (cy - by) * (px - bx) - (cx - bx) * (py - by)
     wb = (ay - cy) * (px - cx) - (ax - cx) * (py - cy)
     wc = (by - ay) * (px - ax) - (bx - ax) * (py - ay)
@@ -90,7 +91,6 @@ def _draw_edges(
     width: tl.tensor,
     height: tl.tensor,
     reach_squared: tl.tensor,
-    SUBPIXELS: tl.constexpr,
     WINDOWS: tl.constexpr,
     TILE: tl.constexpr,
 ) -> None:
@@ -101,15 +101,7 @@ def _draw_edges(
     valid = valid & (tl.load(free + pixel, mask=valid, other=0) != 0)
     px = column.to(tl.float64) + 0.5
     py = row.to(tl.float64) + 0.5
-    ax, ay, bx, by, cx, cy = _load_corners(corners, face)
-    ax, ay, bx, by, cx, cy = (
-        ax / SUBPIXELS,
-        ay / SUBPIXELS,
-        bx / SUBPIXELS,
-        by / SUBPIXELS,
-        cx / SUBPIXELS,
-        cy / SUBPIXELS,
-    )
+    ax, ay, bx, by, cx, cy = _load_corners(corners, window, window < count)
     edge = (face % face_count) * 3
     key = _edge_key(ax, ay, bx, by, px, py, edge)
     key = tl.minimum(key, _edge_key(bx, by, cx, cy, px, py, edge + 1))
@@ -133,11 +125,15 @@ def _window_pixels(
 
 
 @triton.jit
-def _load_corners(corners: tl.tensor, face: tl.tensor) -> tuple[tl.tensor, ...]:
-    base = corners + face * 6
-    return (
-        tl.load(base), tl.load(base + 1), tl.load(base + 2), tl.load(base + 3), tl.load(base + 4), tl.load(base + 5)
-    )  # fmt: skip
+def _load_corners(corners: tl.tensor, row: tl.tensor, live: tl.tensor) -> tuple[tl.tensor, ...]:
+    """The x and y of three corners from rows of six."""
+    ax = tl.load(corners + row * 6, mask=live, other=0.0)
+    ay = tl.load(corners + row * 6 + 1, mask=live, other=0.0)
+    bx = tl.load(corners + row * 6 + 2, mask=live, other=0.0)
+    by = tl.load(corners + row * 6 + 3, mask=live, other=0.0)
+    cx = tl.load(corners + row * 6 + 4, mask=live, other=0.0)
+    cy = tl.load(corners + row * 6 + 5, mask=live, other=0.0)
+    return ax, ay, bx, by, cx, cy
 
 
 @triton.jit

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import logging
+import subprocess
 from types import ModuleType
 
 import torch
@@ -80,9 +80,21 @@ def _automatic_backend(device_type: str) -> str:
     if device_type == "cpu":
         name = "numba"
     else:
-        name = "triton" if device_type == "cuda" and importlib.util.find_spec("triton") else "torch"
+        name = "triton" if device_type == "cuda" and _triton_works(device_type) else "torch"
     logging.getLogger(__name__).info("meshes on %s are drawn by the %s back end", device_type, name)
     return name
+
+
+def _triton_works(device: str) -> bool:
+    """Whether Triton can compile here: it comes with torch, but needs a C compiler and the headers of Python."""
+    try:
+        corners = torch.tensor([[0.0, 0.0, 1.0], [0.0, 2.0, 1.0], [2.0, 0.0, 1.0]], device=device)
+        camera = Camera(torch.eye(4, device=device), torch.eye(3, device=device), 1, 1)
+        rasterize(corners, torch.tensor([[0, 1, 2]], device=device), camera, backend="triton")
+    except (ImportError, RuntimeError, OSError, subprocess.SubprocessError) as error:
+        logging.getLogger(__name__).warning("Triton does not work here (%s); meshes are drawn more slowly", error)
+        return False
+    return True
 
 
 def find_visible(mesh: ScreenMesh, backend: str, reach: float) -> tuple[Tensor, Tensor]:
