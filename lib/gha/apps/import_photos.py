@@ -9,14 +9,12 @@ import argparse
 import logging
 from collections.abc import Sequence
 
-from gha.capture.static_photos import import_static_photos
-
 logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str]) -> int:
     """Parse the arguments and import; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="import-photos", description=__doc__)
+    parser = argparse.ArgumentParser(prog="gha import-photos", description=__doc__)
     parser.add_argument("source", metavar="FOLDER", help="folder with photographs and cameras.json")
     parser.add_argument("target", help="folder of the capture to write, for example captures/skull")
     parser.add_argument("--front", help="name of a photograph taken from the front, without suffix; default the first")
@@ -25,6 +23,9 @@ def main(argv: Sequence[str]) -> int:
         "--size", type=float, default=2.0, help="largest extent of the object in decimetres (default 2)"
     )
     arguments = parser.parse_args(argv)
+    # Only now: help must not wait for torch.
+    from gha.capture.static_photos import import_static_photos
+
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     path = import_static_photos(
         arguments.source, arguments.target, arguments.front, arguments.hold_out_every, arguments.size
