@@ -1,0 +1,1 @@
+"""Losses, metrics, the one training loop, checkpoints and run folders. Knows no command line."""
