@@ -17,7 +17,7 @@ from gha.errors import GhaError
 from .config import load_config
 from .config_help import describe_config
 
-_EPILOG = "key=value changes one key, with dots between sections and YAML values: losses.silhouette=1e-4"
+_EPILOG = "key=value changes one key, with dots between sections and YAML values: section.key=1e-4"
 
 
 def run_command(
