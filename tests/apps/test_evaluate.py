@@ -172,7 +172,7 @@ def trained(monkeypatch, toys, toy_capture, tmp_path):
 def test_report_spells_out_its_protocol(trained, toys):
     run = trained(toys.Avatar())
     config = load_config(
-        app.EvaluationConfig, None, [f"run={run}", "perceptual=off", "max_images=2", "contact_images=3", "device=cpu"]
+        app.EvaluationConfig, None, [f"run={run}", "perceptual=none", "max_images=2", "contact_images=3", "device=cpu"]
     )
     output = app.evaluate(config)
     assert output == run / "evaluation"
@@ -191,7 +191,7 @@ def test_report_spells_out_its_protocol(trained, toys):
 
 def test_mesh_runs_also_report_surface_distances(trained, toys):
     run = trained(toys.MeshAvatar(0.5), "mesh_head")
-    config = app.EvaluationConfig(str(run), perceptual="off", device="cpu", contact_images=0, max_images=1)
+    config = app.EvaluationConfig(str(run), perceptual="none", device="cpu", contact_images=0, max_images=1)
     report = json.loads((app.evaluate(config) / "evaluation.json").read_text())
     surface = report["splits"]["surface"]
     assert surface["held_out"] is True
@@ -202,7 +202,7 @@ def test_mesh_runs_also_report_surface_distances(trained, toys):
 
 def test_every_figure_has_a_definition(trained, toys):
     run = trained(toys.Avatar())
-    config = app.EvaluationConfig(str(run), perceptual="off", device="cpu", contact_images=0, max_images=1)
+    config = app.EvaluationConfig(str(run), perceptual="none", device="cpu", contact_images=0, max_images=1)
     report = json.loads((app.evaluate(config) / "evaluation.json").read_text())
     endings = [name.rsplit("}", 1)[-1].lstrip("*") for name in MEASURES]
     for figure in report["splits"]["held_out_both"]["figures"]:

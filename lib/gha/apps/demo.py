@@ -98,7 +98,7 @@ def _film(config: DemoConfig) -> Path:
 def _evaluate(run: Path, config: DemoConfig, contact_images: int) -> Path:
     # LPIPS would fetch weights; the demo downloads nothing.
     return evaluate(
-        EvaluationConfig(run=str(run), device=config.device, perceptual="off", contact_images=contact_images)
+        EvaluationConfig(run=str(run), device=config.device, perceptual="none", contact_images=contact_images)
     )
 
 

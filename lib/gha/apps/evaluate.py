@@ -8,12 +8,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from gha.capture import Capture, open_capture
+from gha.capture.info import SURFACE_POINTS
 from gha.errors import InputError
 from gha.files import write_atomically
 from gha.training.avatar_io import RunInfo, load_avatar
@@ -62,10 +64,10 @@ class EvaluationConfig:
     """Views measured per split, spread evenly over frames and cameras; 0: all."""
     background: list[float] = field(default_factory=lambda: [1.0, 1.0, 1.0])
     """RGB in [0, 1] behind truth and prediction."""
-    perceptual: str = "alex"
-    """Backbone of LPIPS, "alex" or "vgg", or "off"."""
+    perceptual: Literal["alex", "vgg", "none"] = "alex"
+    """Backbone of LPIPS; without the package lpips and its weights it is off."""
     face: bool = True
-    """The capture's landmarks are those of a face; without, head, mouth and eyes are not measured."""
+    """Measure head, mouth and eyes where the landmarks of the capture are those of a face."""
     contact_images: int = 8
     """Rows of the contact sheet; 0: none."""
     device: str = "auto"
@@ -190,14 +192,13 @@ def _split_report(measured: list[dict], ids: Sequence[Sequence[str]]) -> dict:
 def _measurement(config: EvaluationConfig, capture: Capture, info: RunInfo, device: torch.device) -> Measurement:
     if len(config.background) != 3:
         raise InputError(f"background: found {config.background}, expected three numbers in [0, 1]")
-    if config.perceptual not in ("alex", "vgg", "off"):
-        raise InputError(f"perceptual: found {config.perceptual!r}, expected alex, vgg or off")
-    landmarks = len(capture.facial_landmarks(capture.frame_ids[0])) if config.face else 0
+    has_face = config.face and capture.info.face_model != SURFACE_POINTS
+    landmarks = len(capture.facial_landmarks(capture.frame_ids[0])) if has_face else 0
     return Measurement(
         size=config.resolution or max(info.subject.resolution),
         background=torch.tensor(config.background, device=device),
         facial_landmarks=landmarks,
-        perceptual=None if config.perceptual == "off" else load_perceptual(config.perceptual, device),
+        perceptual=None if config.perceptual == "none" else load_perceptual(config.perceptual, device),
     )
 
 

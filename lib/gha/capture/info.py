@@ -11,6 +11,8 @@ from typing import Any
 from gha.errors import InputError
 
 SCHEMA_VERSION = 1
+SURFACE_POINTS = "surface points"
+"""The face model of a capture that shows no face: its landmarks are any points of the surface."""
 
 
 @dataclass(frozen=True)

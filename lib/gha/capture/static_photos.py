@@ -19,7 +19,7 @@ from gha.geometry import Camera
 
 from .arrays import checked
 from .images import decode
-from .info import CaptureInfo, Split, read_json
+from .info import SURFACE_POINTS, CaptureInfo, Split, read_json
 from .photo_masks import cut_out
 from .writer import CaptureWriter
 
@@ -159,7 +159,7 @@ def import_static_photos(
         split=Split.holding_out((FRAME_ID,), camera_ids, (), camera_ids[hold_out_every - 1 :: hold_out_every]),
         sequences={"static": (FRAME_ID,)},
         expression_names=("static",),
-        face_model="surface points",
+        face_model=SURFACE_POINTS,
         generator_version=gha.__version__,
         recipe={"source": Path(source).name, "front": front or camera_ids[0], "size_dm": size, **(recipe or {})},
     )

@@ -21,7 +21,7 @@ from gha.capture.info import Split
 from gha.capture.reader import Capture
 from gha.faces.code import HeadCode
 
-from .metrics import gain_aligned_psnr, mask_iou, psnr, ssim
+from .metrics import gain_aligned_psnr, mask_iou, mean_similarity, psnr, ssim_map
 from .perceptual import PerceptualDistance
 from .refinement import PoseRefinement
 from .regions import above_neck, expression_boxes
@@ -176,14 +176,14 @@ def measure_regions(
     prediction: Tensor, truth: Tensor, regions: dict[str, Tensor], measurement: Measurement
 ) -> dict[str, float]:
     """PSNR, gain-aligned PSNR, SSIM and LPIPS of pictures [3, H, W] over each region that has pixels."""
-    measures = {}
+    measures, similarities = {}, ssim_map(prediction, truth)
     for name, region in regions.items():
         if not region.any():
             continue
         measures[f"{name}_psnr"] = psnr(prediction, truth, region).item()
         if name != "whole":
             measures[f"{name}_gain_aligned_psnr"] = gain_aligned_psnr(prediction, truth, region).item()
-        similarity = ssim(prediction, truth, region)
+        similarity = mean_similarity(similarities, region)
         if similarity.isfinite():
             measures[f"{name}_ssim"] = similarity.item()
         if measurement.perceptual is not None:

@@ -56,9 +56,11 @@ def _gaussian_window(dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def _blur(images: Tensor) -> Tensor:
-    """Gaussian means [M, 1, H-10, W-10] of single-channel images [M, 1, H, W]; no padding."""
-    window = _gaussian_window(images.dtype, images.device)
-    return conv2d(conv2d(images, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+    """Gaussian means [M, H-10, W-10] of single-channel images [M, H, W]; no padding."""
+    window, count = _gaussian_window(images.dtype, images.device), len(images)
+    # As channels of one picture: a hundred times faster on a CPU than as pictures of one channel.
+    columns = conv2d(images[None], window.view(1, 1, -1, 1).expand(count, 1, -1, 1), groups=count)
+    return conv2d(columns, window.view(1, 1, 1, -1).expand(count, 1, 1, -1), groups=count)[0]
 
 
 def ssim_map(prediction: Tensor, truth: Tensor) -> Tensor:
@@ -73,7 +75,7 @@ def ssim_map(prediction: Tensor, truth: Tensor) -> Tensor:
         raise ValueError(
             f"SSIM needs images of at least {_SSIM_WINDOW} x {_SSIM_WINDOW} pixels, got {height} x {width}"
         )
-    x, y = prediction.reshape(-1, 1, height, width), truth.reshape(-1, 1, height, width)
+    x, y = prediction.reshape(-1, height, width), truth.reshape(-1, height, width)
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = _blur(torch.cat([x, y, x * x, y * y, x * y])).chunk(5)
     variance_x, variance_y = mean_xx - mean_x**2, mean_yy - mean_y**2
     covariance = mean_xy - mean_x * mean_y
@@ -83,11 +85,15 @@ def ssim_map(prediction: Tensor, truth: Tensor) -> Tensor:
     return (luminance * structure).reshape(*truth.shape[:-2], *mean_x.shape[-2:])
 
 
+def mean_similarity(similarity: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean per image [...] of an :func:`ssim_map` over the window centres inside the mask [..., 1, H, W]."""
+    border = _SSIM_WINDOW // 2
+    return masked_mean(similarity, None if mask is None else mask[..., border:-border, border:-border])
+
+
 def ssim(prediction: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean structural similarity per image [...], over the window centres inside the mask; see :func:`ssim_map`."""
-    border = _SSIM_WINDOW // 2
-    inner = None if mask is None else mask[..., border:-border, border:-border]
-    return masked_mean(ssim_map(prediction, truth), inner)
+    return mean_similarity(ssim_map(prediction, truth), mask)
 
 
 def mask_iou(alpha: Tensor, mask: Tensor) -> Tensor:
