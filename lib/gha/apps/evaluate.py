@@ -81,7 +81,7 @@ def evaluate(config: EvaluationConfig) -> Path:
     capture = open_capture(config.capture or info.subject.capture)
     _require_same_expressions(capture, info)
     measurement = _measurement(config, capture, info, device)
-    candidate = Candidate(avatar, torch.tensor(info.subject.mean_expression, device=device))
+    candidate = Candidate(avatar, torch.tensor(info.subject.mean_expression, device=device), info.poses)
     chosen = choose_views(capture, config.splits, config.max_images)
     output = Path(config.output) if config.output else output_folder(config.run, "evaluation")
 

@@ -73,6 +73,7 @@ def train_gaussian(config: GaussianRunConfig) -> Path:
         poses = None
         if config.training.pose_learning_rate:
             poses = PoseRefinement(capture.split.train_frames).to(device)
+            description["pose_frames"] = list(poses.rows)
         gain = _camera_gain(config.data, cameras, device)
         perceptual = _perceptual(config.training, device)
         stage = GaussianStage(head, config.training, poses, gain, perceptual, description, config.loop.seed)

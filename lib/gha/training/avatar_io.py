@@ -21,6 +21,7 @@ from gha.faces.code import HeadCode
 
 from .checkpoint import load_checkpoint
 from .checkpoint_format import Checkpoint
+from .refinement import PoseRefinement
 
 Schema = typing.TypeVar("Schema")
 
@@ -93,12 +94,14 @@ class RunInfo:
         step: finished training steps.
         path: the checkpoint's folder.
         subject: what it remembers of its recording.
+        poses: corrections of the tracked head poses learned with it, or None.
     """
 
     method: str
     step: int
     path: Path
     subject: Subject
+    poses: PoseRefinement | None = None
 
 
 def load_avatar(run: Path | str, device: torch.device | str = "cpu") -> tuple[MeshHead | GaussianHead, RunInfo]:
@@ -117,7 +120,8 @@ def load_avatar(run: Path | str, device: torch.device | str = "cpu") -> tuple[Me
     if method not in builders:
         raise InputError(f"{checkpoint.path}: method {method!r} is not one of {sorted(builders)}")
     avatar = builders[method](checkpoint).to(device).eval()
-    return avatar, RunInfo(method, checkpoint.step, checkpoint.path, subject_of(checkpoint))
+    poses = _build_pose_refinement(checkpoint, device)
+    return avatar, RunInfo(method, checkpoint.step, checkpoint.path, subject_of(checkpoint), poses)
 
 
 def subject_of(checkpoint: Checkpoint) -> Subject:
@@ -145,6 +149,15 @@ def build_gaussian_head(checkpoint: Checkpoint) -> GaussianHead:
     head = GaussianHead(config, fields, subject.expression_size, seeds)
     head.load_state_dict(tensors)
     return head
+
+
+def _build_pose_refinement(checkpoint: Checkpoint, device: torch.device | str) -> PoseRefinement | None:
+    """The pose corrections of a checkpoint, by frame name."""
+    if "pose_frames" not in checkpoint.metadata:
+        return None
+    poses = PoseRefinement(checkpoint.metadata["pose_frames"])
+    poses.load_state_dict(checkpoint.tensors["pose_refinement"])
+    return poses.to(device).eval()
 
 
 def from_dict(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
