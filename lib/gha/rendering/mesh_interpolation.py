@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .mesh_projection import ScreenMesh, image_geometry
+from .mesh_projection import ScreenMesh
 
 MIN_WEIGHT = 1e-9
 """Square pixels. Keeps weights inside the triangle: a pixel on its border may lie outside by a rounding error."""
@@ -32,17 +32,16 @@ class CoveredPixels:
 
 def find_covered(mesh: ScreenMesh, face_ids: Tensor) -> CoveredPixels:
     """Gather the pixels where ``face_ids`` [I, H, W] is not negative."""
-    index = (face_ids.reshape(-1) >= 0).nonzero()[:, 0]
-    image, centre = locate_pixels(mesh, index)
-    return CoveredPixels(index, image, centre, mesh.triangles.index_select(0, face_ids.reshape(-1)[index].long()))
+    index, image, centre = locate_pixels(mesh, face_ids)
+    faces = face_ids.reshape(-1).index_select(0, index)
+    return CoveredPixels(index, image, centre, mesh.triangles.index_select(0, faces))
 
 
-def locate_pixels(mesh: ScreenMesh, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Image number [P] and pixel centre [P, 2] of positions [P] in the flattened images."""
-    row = torch.div(index, mesh.width, rounding_mode="floor")
-    image = torch.div(row, mesh.height, rounding_mode="floor")
-    centre = torch.stack([index - row * mesh.width, row - image * mesh.height], dim=-1) + 0.5
-    return image, centre.to(mesh.points.dtype)
+def locate_pixels(mesh: ScreenMesh, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Flat position [P], image [P] and centre [P, 2] of the pixels where ``ids`` [I, H, W] is not negative."""
+    image, row, column = (ids >= 0).reshape(mesh.image_count, mesh.height, mesh.width).nonzero().unbind(-1)
+    centre = torch.stack([column, row], dim=-1).to(mesh.points.dtype) + 0.5
+    return (image * mesh.height + row) * mesh.width + column, image, centre
 
 
 def gather_points(mesh: ScreenMesh, image: Tensor, vertex_ids: Tensor) -> Tensor:
@@ -60,8 +59,7 @@ def perspective_weights(mesh: ScreenMesh, pixels: CoveredPixels) -> tuple[Tensor
     """Perspective-correct barycentrics [P, 3] (positive, sum 1) and z-depth [P, 1]."""
     corners = gather_points(mesh, pixels.image, pixels.corners)
     x, y = (corners[..., :2] - pixels.centre[:, None]).unbind(-1)
-    opposite = x.roll(-2, -1) * y.roll(-1, -1) - x.roll(-1, -1) * y.roll(-2, -1)
-    area = opposite.clamp_min(MIN_WEIGHT)
+    area = torch.linalg.cross(y, x, dim=-1).clamp_min(MIN_WEIGHT)  # twice that of the pixel with each opposite edge
     over_depth = area / corners[..., 2]
     total = over_depth.sum(-1, keepdim=True)
     return over_depth / total, area.sum(-1, keepdim=True) / total
@@ -69,16 +67,22 @@ def perspective_weights(mesh: ScreenMesh, pixels: CoveredPixels) -> tuple[Tensor
 
 def interpolate(mesh: ScreenMesh, pixels: CoveredPixels, weights: Tensor, attributes: Tensor) -> Tensor:
     """Attributes [B, Nv, C] of the geometries at covered pixels [P, C]."""
-    rows = pixels.corners + (image_geometry(mesh, pixels.image) * mesh.vertex_count)[:, None]
-    return (take_rows(attributes.flatten(0, 1), rows) * weights[..., None]).sum(1)
+    return (take_rows(attributes.flatten(0, 1), _geometry_rows(mesh, pixels)) * weights[..., None]).sum(1)
 
 
 def face_normals(mesh: ScreenMesh, pixels: CoveredPixels, vertices: Tensor) -> Tensor:
     """Unit normals [P, 3] of the visible faces in world space, from world vertices [B, Nv, 3]."""
-    rows = pixels.corners + (image_geometry(mesh, pixels.image) * mesh.vertex_count)[:, None]
-    a, b, c = take_rows(vertices.flatten(0, 1), rows).unbind(1)
+    a, b, c = take_rows(vertices.flatten(0, 1), _geometry_rows(mesh, pixels)).unbind(1)
     normals = torch.linalg.cross(b - a, c - a, dim=-1)
     return normals / normals.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(normals.dtype).tiny)
+
+
+def _geometry_rows(mesh: ScreenMesh, pixels: CoveredPixels) -> Tensor:
+    """Rows [P, 3] of the pixels' corners in a table of all geometries' vertices."""
+    if mesh.views == mesh.image_count:
+        return pixels.corners
+    geometry = torch.div(pixels.image, mesh.views, rounding_mode="floor")
+    return pixels.corners + (geometry * mesh.vertex_count)[:, None]
 
 
 def scatter_pixels(mesh: ScreenMesh, index: Tensor, values: Tensor) -> Tensor:

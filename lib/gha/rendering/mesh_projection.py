@@ -21,11 +21,15 @@ class ScreenFaces:
     Attributes:
         corners: [I, F, 3, 2] float64 positions in units of 1/4096 pixel, whole numbers.
         inverse_depth: [I, F, 3] float64.
+        low: [I, F, 2] float64 left and upper end of the face, in pixels.
+        high: [I, F, 2] float64 right and lower end of the face, in pixels.
         front: [I, F] whether the face turns its outside to the camera, beyond the near plane.
     """
 
     corners: Tensor
     inverse_depth: Tensor
+    low: Tensor
+    high: Tensor
     front: Tensor
 
 
@@ -69,24 +73,23 @@ class ScreenMesh:
         ab, ac = (corners[:, :, 1:] - corners[:, :, :1]).unbind(2)
         area = ab[..., 1] * ac[..., 0] - ab[..., 0] * ac[..., 1]
         front = (area > 0) & (area < torch.inf) & (depth > self.near).all(-1)
-        return ScreenFaces(corners, 1 / depth, front)
+        return ScreenFaces(corners, 1 / depth, corners.amin(2) / SUBPIXELS, corners.amax(2) / SUBPIXELS, front)
 
 
 def project_mesh(vertices: Tensor, triangles: Tensor, camera: Camera, near: float) -> ScreenMesh:
     """Project world vertices [..., Nv, 3] into every camera, differentiably.
 
-    Written as products and sums rather than matrix products, so that neither autocast nor TF32 can coarsen geometry.
+    One matrix product in float64, which neither autocast nor TF32 can coarsen.
     """
     _check_mesh(vertices, triangles)
     batch_shape, views = _match_leading(vertices.shape[:-2], camera.batch_shape)
-    w2c = camera.w2c.to(vertices.dtype).expand(*batch_shape, 4, 4).reshape(-1, views, 1, 4, 4)
-    K = camera.K.to(vertices.dtype).expand(*batch_shape, 3, 3).reshape(-1, views, 1, 3, 3)
-    world = vertices.reshape(-1, 1, vertices.shape[-2], 3)
-    local = sum(w2c[..., :3, axis] * world[..., axis, None] for axis in range(3)) + w2c[..., :3, 3]
-    depth = local[..., 2:]
-    flat = local[..., :2] / torch.where(depth > near, depth, torch.ones_like(depth))
-    pixels = K[..., :2, 0] * flat[..., :1] + K[..., :2, 1] * flat[..., 1:] + K[..., :2, 2]
-    points = torch.cat([pixels, depth], dim=-1).flatten(0, 1)
+    world = vertices.reshape(-1, *vertices.shape[-2:]).double()
+    matrix = (camera.K.double() @ camera.w2c.double()[..., :3, :]).expand(*batch_shape, 3, 4)
+    matrix = matrix.reshape(len(world), 3 * views, 4).transpose(1, 2)
+    homogeneous = (world @ matrix[:, :3] + matrix[:, 3:]).unflatten(-1, (views, 3)).transpose(1, 2)
+    depth = homogeneous[..., 2:]
+    pixels = homogeneous[..., :2] / torch.where(depth > near, depth, 1.0)
+    points = torch.cat([pixels, depth], dim=-1).to(vertices.dtype).flatten(0, 1)
     return ScreenMesh(points, triangles.long(), batch_shape, views, camera.width, camera.height, near)
 
 
@@ -119,11 +122,6 @@ def _check_mesh(vertices: Tensor, triangles: Tensor) -> None:
     if not triangles.is_cuda and triangles.numel() and not 0 <= triangles.min() <= triangles.max() < vertices.shape[-2]:
         found = f"{int(triangles.min())} to {int(triangles.max())}"
         raise ValueError(f"triangles name vertices {found}, expected 0 to {vertices.shape[-2] - 1}")
-
-
-def image_geometry(mesh: ScreenMesh, image: Tensor) -> Tensor:
-    """Which of the geometries each of the images [P] shows, [P]."""
-    return image if mesh.views == 1 else torch.div(image, mesh.views, rounding_mode="floor")
 
 
 def unflatten_images(mesh: ScreenMesh, images: Tensor) -> Tensor:

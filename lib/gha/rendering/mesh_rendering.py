@@ -48,7 +48,8 @@ def render_mesh(
     Args:
         vertices: [..., Nv, 3] in world space.
         triangles: [F, 3] vertex ids, counter-clockwise as seen from outside; shared by all geometries.
-        attributes: [..., Nv, C] one row per vertex; leading dimensions may be left out to share them.
+        attributes: [..., Nv, C] one row per vertex; leading dimensions may be left out to share them. Time and memory
+            go with C: pass only the channels that are looked at.
         camera: leading dimensions as the vertices', or those plus [V], or none.
         backend: "numba" (CPU), "triton" (CUDA), "torch", "reference" (slow), or "auto".
         near: world units; triangles with a vertex at z <= near are not drawn.

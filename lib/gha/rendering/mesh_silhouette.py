@@ -33,16 +33,15 @@ def soft_silhouette(mesh: ScreenMesh, face_ids: Tensor, edge_ids: Tensor) -> Ten
         face_ids: [I, H, W], -1 on uncovered pixels.
         edge_ids: [I, H, W], 3 * face + k for the nearest edge (corner k to the next), -1 where none is in reach.
     """
-    index = (edge_ids.reshape(-1) >= 0).nonzero()[:, 0]
-    soft = fall_off(_squared_distance(mesh, index, edge_ids.reshape(-1)[index]))
+    index, image, centre = locate_pixels(mesh, edge_ids)
+    soft = fall_off(_squared_distance(mesh, image, centre, edge_ids.reshape(-1).index_select(0, index)))
     mask = (face_ids >= 0).to(soft.dtype).reshape(-1)
     mask.index_copy_(0, index, soft)
     return mask.reshape(mesh.image_count, 1, mesh.height, mesh.width)
 
 
-def _squared_distance(mesh: ScreenMesh, index: Tensor, edge_ids: Tensor) -> Tensor:
-    """From pixel centres at flat positions [P] to edges [P], in square pixels [P]."""
-    image, centre = locate_pixels(mesh, index)
+def _squared_distance(mesh: ScreenMesh, image: Tensor, centre: Tensor, edge_ids: Tensor) -> Tensor:
+    """From pixel centres [P, 2] in images [P] to edges [P], in square pixels [P]."""
     edges = torch.stack([mesh.triangles, mesh.triangles.roll(-1, 1)], dim=-1).reshape(-1, 2)
     start, end = gather_points(mesh, image, edges.index_select(0, edge_ids))[..., :2].unbind(1)
     direction, offset = end - start, centre - start

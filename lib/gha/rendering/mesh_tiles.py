@@ -11,6 +11,8 @@ from .mesh_projection import SUBPIXELS, ScreenMesh
 
 TILE = 8
 """Pixels along each side of a window."""
+_FAR = 1 << 30
+"""Pixels: beyond any image, but within the range of integers."""
 NOTHING = torch.iinfo(torch.int64).max
 """The key of a pixel that nothing has reached."""
 
@@ -57,12 +59,10 @@ def outline_windows(mesh: ScreenMesh, free: Tensor, reach: float) -> Windows:
 
 def _pixel_bounds(mesh: ScreenMesh, margin: float) -> tuple[Tensor, Tensor]:
     """First and last column and row [I, F, 2] whose centres lie in the bounding box widened by ``margin`` pixels."""
-    size = torch.tensor([mesh.width, mesh.height], device=mesh.points.device, dtype=torch.float64)
-    corners = mesh.faces.corners
-    low, high = corners.amin(2) / SUBPIXELS - margin, corners.amax(2) / SUBPIXELS + margin
-    first = torch.minimum((low - 0.5).ceil().clamp_min(0), size)
-    last = torch.minimum((high - 0.5).floor().clamp_min(-1), size - 1)
-    return first.nan_to_num().long(), last.nan_to_num().long()
+    size = torch.tensor([mesh.width, mesh.height], device=mesh.points.device)
+    first = (mesh.faces.low - (margin + 0.5)).ceil().clamp(0, _FAR).nan_to_num()
+    last = (mesh.faces.high + (margin - 0.5)).floor().clamp(-1, _FAR).nan_to_num()
+    return torch.minimum(first.long(), size), torch.minimum(last.long(), size - 1)
 
 
 def _cut(first: Tensor, last: Tensor, chosen: Tensor) -> Windows:
