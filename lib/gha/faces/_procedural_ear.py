@@ -5,26 +5,23 @@ from __future__ import annotations
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from ._procedural_distance import march
 from ._procedural_parts import Part, sheet
+from ._procedural_sculpture import HEAD
 
 COLUMNS, FRONT_ROWS, BACK_ROWS = 64, 22, 8
-CENTRE = np.array([0.735, -0.175, -0.845])
+MIDDLE = (-0.165, -0.83)  # height and depth of the deepest point
+STAND_OFF = 0.07  # of the ear's plane there from the head
 TILT, FLARE = np.radians(12), np.radians(32)  # leaning backwards; standing off the head
 # Outline radius in dm by direction in degrees: 0 backwards, 90 up, 180 forwards, 270 down.
 OUTLINE = ((-90, 0.300), (-45, 0.235), (0, 0.215), (45, 0.285), (90, 0.330), (135, 0.235), (180, 0.130), (225, 0.165))
 # Height in dm over the ear's plane by distance from the middle (0) to the rim (1): of the upper and of the lobe side.
 UPPER_RELIEF = (
-    (0, -0.065),
-    (0.28, -0.06),
-    (0.45, -0.005),
-    (0.58, 0.03),
-    (0.70, 0.015),
-    (0.82, 0.0),
-    (0.92, 0.05),
-    (1, 0.035),
-)
-LOBE_RELIEF = ((0, -0.065), (0.25, -0.05), (0.42, 0.02), (0.6, 0.03), (0.85, 0.025), (1, 0.005))
-FRONT_RELIEF = ((0, -0.065), (0.35, -0.05), (0.55, 0.03), (0.75, 0.02), (1, -0.05))
+    (0, -0.075), (0.15, -0.075), (0.32, -0.055), (0.46, 0.0), (0.58, 0.030), (0.70, 0.012), (0.80, 0.002),
+    (0.88, 0.025), (0.95, 0.048), (1, 0.035),
+)  # fmt: skip
+LOBE_RELIEF = ((0, -0.075), (0.22, -0.06), (0.38, 0.0), (0.50, 0.018), (0.75, 0.010), (0.92, 0.008), (1, -0.008))
+FRONT_RELIEF = ((0, -0.075), (0.35, -0.06), (0.55, 0.01), (0.75, 0.015), (0.9, -0.02), (1, -0.06))
 
 
 def ear(name: str) -> Part:
@@ -38,9 +35,9 @@ def ear(name: str) -> Part:
     local = np.stack(rows)
     up = np.array([0, np.cos(TILT), -np.sin(TILT)])
     back = np.array([np.sin(FLARE), -np.sin(TILT) * np.cos(FLARE), -np.cos(TILT) * np.cos(FLARE)])
-    normal = np.cross(back, up) * -1
-    normal = np.cross(up, back) if normal[0] < 0 else normal
-    points = CENTRE + local @ np.stack([back, up, normal])
+    start = np.array([[1.2, *MIDDLE]])
+    centre = march(start, np.array([[1.0, 0.0, 0.0]]), HEAD, 40)[0] + [STAND_OFF, 0, 0]
+    points = centre + local @ np.stack([back, up, np.cross(back, up)])
     return sheet(name, "skin", points[:, ::-1], True, (0.0, 0.0, 0.5, 0.1))
 
 
@@ -52,7 +49,7 @@ def _blend(degrees: np.ndarray, centre: float, width: float) -> np.ndarray:
 def _front_row(s: float, angle: np.ndarray, outline: np.ndarray) -> np.ndarray:
     degrees = np.degrees(angle)
     lobe, front = _blend(degrees, 265, 40), _blend(degrees, 185, 38)
-    height = [float(np.interp(s, *np.array(r).T)) for r in (UPPER_RELIEF, LOBE_RELIEF, FRONT_RELIEF)]
+    height = [float(PchipInterpolator(*np.array(r).T)(s)) for r in (UPPER_RELIEF, LOBE_RELIEF, FRONT_RELIEF)]
     h = height[0] * (1 - lobe) * (1 - front) + height[1] * lobe * (1 - front) + height[2] * front
     return np.stack([s * outline * np.cos(angle), s * outline * np.sin(angle), h], axis=1)
 

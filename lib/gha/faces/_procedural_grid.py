@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 COLUMNS = 144  # around the head; column 0 is the front midline, columns grow towards the subject's left
-ROWS = 140  # rings from the neck (row 0) to the crown (row ROWS - 1), closed by one pole vertex
+ROWS = 148  # rings from the neck (row 0) to the crown (row ROWS - 1), closed by one pole vertex
 MOUTH_BLOCK = (-23, 23, 50, 70)  # first and last column, first and last row replaced by rings
-EYE_BLOCK = (5, 31, 86, 104)  # of the subject's left eye; mirrored for the right
-EYE_LAYERS = 13  # rings from the edge of the eye block (0) to the lid rim (last)
+EYE_BLOCK = (5, 31, 94, 112)  # of the subject's left eye; mirrored for the right
+EYE_LAYERS = 17  # rings from the edge of the eye block (0) to the lid rim (last)
 EYE_INNER_LAYERS = 4  # rings from the lid rim back along the eyeball
 MOUTH_SKIN_LAYERS = 7  # rings from the edge of the mouth block (0) to the border of the red of the lips (last)
 LIP_LAYERS = 7  # further rings to the line where the lips meet

@@ -13,35 +13,41 @@ from ._procedural_sculpture import EYE_CENTRE, EYE_RADIUS, HEAD
 # Row, then the front (y, z), side (y, z, half width) and back (y, z) of the ring: one row per named height.
 GUIDE = np.array(
     [
-        [0, -1.95, -0.42, -1.95, -0.95, 0.62, -1.75, -1.55],
-        [14, -1.52, -0.33, -1.42, -0.85, 0.53, -1.10, -1.38],
+        [0, -1.80, -0.42, -1.76, -0.93, 0.56, -1.62, -1.50],
+        [14, -1.50, -0.36, -1.40, -0.87, 0.50, -1.10, -1.38],
         [25, -1.28, -0.18, -1.04, -0.78, 0.52, -0.75, -1.37],
         [33, -1.18, 0.08, -0.90, -0.75, 0.55, -0.58, -1.40],
         [40, -1.10, 0.24, -0.78, -0.70, 0.60, -0.45, -1.45],
         [45, -1.00, 0.30, -0.68, -0.68, 0.64, -0.38, -1.49],
         [50, -0.88, 0.30, -0.58, -0.66, 0.67, -0.30, -1.52],
         [60, -0.67, 0.33, -0.42, -0.65, 0.70, -0.15, -1.57],
-        [70, -0.49, 0.33, -0.30, -0.65, 0.72, -0.05, -1.61],
-        [86, -0.17, 0.30, -0.10, -0.65, 0.735, 0.12, -1.64],
-        [95, 0.00, 0.26, 0.03, -0.65, 0.745, 0.22, -1.645],
-        [104, 0.19, 0.27, 0.18, -0.65, 0.75, 0.34, -1.64],
-        [111, 0.36, 0.27, 0.32, -0.65, 0.755, 0.46, -1.62],
-        [120, 0.66, 0.17, 0.58, -0.66, 0.715, 0.66, -1.53],
-        [128, 0.91, -0.08, 0.83, -0.68, 0.56, 0.86, -1.36],
-        [135, 1.06, -0.36, 1.02, -0.70, 0.32, 1.02, -1.10],
-        [139, 1.105, -0.60, 1.10, -0.72, 0.11, 1.10, -0.86],
+        [70, -0.505, 0.33, -0.30, -0.65, 0.72, -0.05, -1.61],
+        [73, -0.480, 0.33, -0.26, -0.65, 0.72, -0.02, -1.61],
+        [83, -0.405, 0.33, -0.19, -0.65, 0.73, 0.04, -1.62],
+        [87, -0.340, 0.33, -0.155, -0.65, 0.73, 0.07, -1.63],
+        [94, -0.17, 0.30, -0.10, -0.65, 0.735, 0.12, -1.64],
+        [103, 0.00, 0.26, 0.03, -0.65, 0.745, 0.22, -1.645],
+        [112, 0.19, 0.27, 0.18, -0.65, 0.75, 0.34, -1.64],
+        [119, 0.36, 0.27, 0.32, -0.65, 0.755, 0.46, -1.62],
+        [128, 0.66, 0.17, 0.58, -0.66, 0.715, 0.66, -1.53],
+        [136, 0.91, -0.08, 0.83, -0.68, 0.56, 0.86, -1.36],
+        [143, 1.06, -0.36, 1.02, -0.70, 0.32, 1.02, -1.10],
+        [147, 1.105, -0.60, 1.10, -0.72, 0.11, 1.10, -0.86],
     ]
 )
 COLUMN_DEGREES = ((0, 0), (5, 6.3), (18, 23.5), (31, 43.5), (40, 62), (50, 92), (60, 131), (72, 180))
 CROWN = (0.0, 1.11, -0.73)
 INNER_CANTHUS = np.array([-0.148, -0.024])  # (x, y) from the centre of the left eye
 OUTER_CANTHUS = np.array([0.138, 0.010])
-LID_HEIGHTS = (0.072, 0.042)  # upper and lower lid above and below the line between the corners
+LID_HEIGHTS = (0.064, 0.044)  # upper and lower lid above and below the line between the corners
 MOUTH_CORNER = (0.25, -0.688)
 # Half of each lip curve as (x, y) from the middle to the corner.
 UPPER_BORDER = ((0, -0.594), (0.03, -0.586), (0.062, -0.581), (0.12, -0.600), (0.19, -0.640), MOUTH_CORNER)
 LOWER_BORDER = ((0, -0.778), (0.06, -0.775), (0.12, -0.762), (0.18, -0.737), (0.225, -0.708), MOUTH_CORNER)
-CONTACT = ((0, -0.676), (0.05, -0.668), (0.10, -0.669), (0.16, -0.676), (0.21, -0.684), MOUTH_CORNER)
+CONTACT = ((0, -0.674), (0.05, -0.669), (0.10, -0.669), (0.16, -0.675), (0.21, -0.683), MOUTH_CORNER)
+LIP_ARC = np.radians([52, -78])  # directions of the surface's cross-section at the border and at the contact line
+LIP_DEPTHS = (0.075, 0.095)  # of the rounded section of upper and lower lip
+DETAIL_CENTRE, DETAIL_SIZE, DETAIL_PULL = np.array([0.0, -0.45, 0.37]), np.array([0.10, 0.045, 0.09]), 4.0  # nostrils
 CAVITY_CENTRE, CAVITY_RADII = np.array([0.0, -0.68, -0.08]), np.array([0.33, 0.25, 0.40])
 
 
@@ -127,23 +133,35 @@ def _closed_curve(upper: tuple, lower: tuple, n: int) -> np.ndarray:
     return np.concatenate([halves[0][::-1][:-1], halves[1][:-1]])
 
 
+def _lip_section(border: np.ndarray, contact: np.ndarray, depth: np.ndarray, q: float) -> np.ndarray:
+    """Points [n, 3] at a fraction of the way from the border of a lip to the contact line, along an arc."""
+    start, end = LIP_ARC
+    angle = start + q * (end - start)
+    along = (np.sin(start) - np.sin(angle)) / (np.sin(start) - np.sin(end))
+    at = border * (1 - along) + contact * along
+    rise = depth * (np.cos(angle) - np.cos(start))
+    last = depth * (np.cos(end) - np.cos(start))
+    at[:, 2] = border[:, 2] + rise + (contact[:, 2] - border[:, 2] - last) * q**2
+    return at
+
+
 def _mouth(points: np.ndarray, ids: np.ndarray, pole: int) -> None:
     """Place lips and mouth cavity; rings of ``ids`` [layers, n], outermost already placed."""
     n = ids.shape[1]
     border = _onto_front(_closed_curve(UPPER_BORDER, LOWER_BORDER, n))
     contact_xy = _closed_curve(CONTACT, CONTACT, n)
+    is_upper = np.arange(n) < n / 2
     middle = np.sqrt(np.clip(1 - (contact_xy[:, 0] / MOUTH_CORNER[0]) ** 2, 0, 1))
-    contact = np.concatenate([contact_xy, (border[:, 2] - 0.012 - 0.045 * middle)[:, None]], axis=1)
+    depth = np.where(is_upper, LIP_DEPTHS[0], LIP_DEPTHS[1]) * middle**0.8
+    recess = 0.006 + depth * (np.cos(LIP_ARC[0]) - np.cos(LIP_ARC[1]))
+    mirror_image = -np.arange(n) % n  # the same place on the other lip
+    meeting = (border[:, 2] - recess + border[mirror_image, 2] - recess[mirror_image]) / 2
+    contact = np.concatenate([contact_xy, meeting[:, None]], axis=1)
     skin = MOUTH_SKIN_LAYERS - 1
     for layer in range(1, MOUTH_SKIN_LAYERS):
         points[ids[layer]] = points[ids[0]] * (1 - layer / skin) + border * layer / skin
-    is_upper = np.arange(n) < n / 2
-    bulge = np.where(is_upper, 0.022, 0.030) * middle
     for k in range(1, LIP_LAYERS + 1):
-        q = k / LIP_LAYERS
-        at = border * (1 - q) + contact * q
-        at[:, 2] = border[:, 2] + (contact[:, 2] - border[:, 2]) * q**3 + bulge * np.sin(np.pi * q**0.9)
-        points[ids[skin + k]] = at
+        points[ids[skin + k]] = _lip_section(border, contact, depth, k / LIP_LAYERS)
     around = np.arctan2((contact[:, 1] - CAVITY_CENTRE[1]) * 6 + np.where(is_upper, 0.05, -0.05), contact[:, 0])
     inner = ids[skin + LIP_LAYERS + 1 :]
     for k, ring in enumerate(inner):
@@ -173,7 +191,9 @@ def _relax(points: np.ndarray, head: HeadGrid, fixed: np.ndarray, rounds: int) -
     """Spread free vertices evenly along the surface by smoothing and projecting in turn."""
     mean, free = neighbour_mean(head), ~fixed
     for _ in range(rounds):
-        moved = points + 0.6 * (mean @ points - points)
+        away = ((np.abs(points - DETAIL_CENTRE) / DETAIL_SIZE) ** 2).sum(1)
+        pull = (1 + DETAIL_PULL * np.exp(-away / 2))[:, None]
+        moved = points + 0.6 * ((mean @ (points * pull)) / (mean @ pull) - points)
         points = points.copy()
         points[free] = project(moved[free], HEAD, 1)
         points = _symmetrise(points, head)
@@ -200,4 +220,23 @@ def build_skin(head: HeadGrid) -> np.ndarray:
     free = ~fixed
     points = _symmetrise(points, head)
     points[free] = project(points[free], HEAD, 2)
-    return _relax(points, head, fixed, 25)
+    points = _relax(points, head, fixed, 25)
+    for eye in (head.left_eye, head.right_eye):
+        _fold_lids(points, eye.vertices)
+    return _symmetrise(points, head)
+
+
+def _fold_lids(points: np.ndarray, ids: np.ndarray) -> None:
+    """Cut the crease of the upper lid and a faint one below the eye, along the rings of vertices ``ids``."""
+    skin = ids[:EYE_LAYERS]
+    rim = points[skin[-1]]
+    distance = np.linalg.norm(points[skin] - rim, axis=2)
+    along = np.arange(ids.shape[1]) / ids.shape[1]
+    upper = np.sin(2 * np.pi * along)  # 1 in the middle of the upper lid, -1 in the middle of the lower
+    for side, crease, strength in ((1, 0.038, 1.0), (-1, 0.060, 0.5)):
+        fade = np.sqrt(np.clip(side * upper, 0, 1)) * strength
+        # One distance for a whole ring keeps the crease along the mesh.
+        ring = (distance * fade).sum(1) / fade.sum()
+        depth = 0.010 * np.exp(-(((ring - crease - 0.030) / 0.022) ** 2))
+        depth -= 0.014 * np.exp(-(((ring - crease) / 0.011) ** 2))
+        points[skin[:-1], 2] += (depth[:, None] * fade)[:-1]

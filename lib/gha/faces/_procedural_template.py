@@ -19,7 +19,7 @@ from ._procedural_skin import build_skin
 
 MATERIALS = ("skin", "mouth", "eye", "teeth", "cloth", "hair")
 NECK_PIVOT = np.array([0.0, -0.98, -0.88])
-ROW_TEXTURE = ((0, 0.12), (33, 0.22), (122, 0.90), (140, 0.995))  # row of the grid to v
+ROW_TEXTURE = ((0, 0.12), (33, 0.22), (130, 0.90), (148, 0.995))  # row of the grid to v
 
 
 @dataclass(frozen=True)
