@@ -15,15 +15,18 @@ def head(pose=(0.0,) * 6, scale=0.1) -> HeadCode:
     return HeadCode(torch.zeros(1), torch.tensor(pose), torch.tensor([scale]))
 
 
+ORIGINAL = OrbitConfig(target=[0.0, 0.0, 0.5])
+
+
 def test_orbit_starts_where_the_original_meant_to():
-    camera = orbit_path(1, OrbitConfig(), head(), 100, 100)[0]
+    camera = orbit_path(1, ORIGINAL, head(), 100, 100)[0]
     expected = torch.tensor([1.2 * math.sin(math.pi / 4), 0.0, 0.05 + 1.2 * math.cos(math.pi / 4)])
     assert torch.allclose(camera.center, expected, atol=1e-5)
     assert camera.K[0, 0] == 350
 
 
 def test_orbit_follows_the_formula_of_the_original():
-    camera = orbit_path(60, OrbitConfig(), head(), 100, 100)
+    camera = orbit_path(60, ORIGINAL, head(), 100, 100)
     index = torch.arange(60)
     towards = torch.nn.functional.normalize(camera.center - torch.tensor([0.0, 0.0, 0.05]), dim=-1)
     elevation = torch.rad2deg(torch.arcsin(towards[:, 1]))
@@ -49,7 +52,7 @@ def test_every_camera_of_an_orbit_looks_at_the_target(pose):
 
 def test_front_view_is_straight_and_still():
     reference = head((0.0, 0.5, 0.0, 0.1, 0.2, 0.3))
-    camera = front_view(3, OrbitConfig(), reference, 64, 64)
+    camera = front_view(3, ORIGINAL, reference, 64, 64)
     canonical = reference.to_canonical(camera.center)
     assert torch.allclose(canonical, torch.tensor([0.0, 0.0, 12.5]).expand(3, 3), atol=1e-4)
 

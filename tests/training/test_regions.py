@@ -19,18 +19,16 @@ def identity_code(**changes: torch.Tensor) -> HeadCode:
 
 
 def canonical_landmarks(count: int = 68) -> torch.Tensor:
-    """A schematic face [count, 3]: the chin, a mouth of width 0.4 and two eyes of width 0.3, all on plane z = 0.4."""
+    """A schematic face [count, 3]: an arched jaw, a mouth of width 0.4 and two eyes of width 0.3 on plane z = 0.4."""
     points = torch.zeros(count, 3)
     points[:, 2] = 0.4
-    points[8, 1] = -0.8
-    for first, last, center, half in (
-        (36, 42, (-0.3, 0.2), 0.15),
-        (42, 48, (0.3, 0.2), 0.15),
-        (48, count, (0, -0.4), 0.2),
-    ):
+    angle = torch.linspace(-math.pi / 2, math.pi / 2, 17)
+    points[:17] = torch.stack([0.6 * angle.sin(), 0.2 - angle.cos(), -0.3 + 0.7 * angle.cos()], dim=-1)
+    features = ((36, 42, -0.3, 0.2, 0.15), (42, 48, 0.3, 0.2, 0.15), (48, count, 0, -0.4, 0.2))
+    for first, last, x, y, half in features:
         angle = torch.linspace(0, 2 * math.pi, last - first + 1)[:-1]
-        points[first:last, 0] = center[0] + half * angle.cos()
-        points[first:last, 1] = center[1] + half / 2 * angle.sin()
+        points[first:last, 0] = x + half * angle.cos()
+        points[first:last, 1] = y + half / 2 * angle.sin()
     return points
 
 
@@ -44,22 +42,48 @@ def side_camera(size: int = 200) -> Camera:
     return Camera.look_at(torch.tensor([1.0, 0.0, 0.0]), torch.zeros(3), 5.0 * size, size, size)
 
 
-def test_front_view_is_cut_at_the_level_below_the_chin():
+RISE = math.tan(math.radians(20.0))
+NECK_DEPTH = -0.3 + 0.7 * math.cos(math.pi / 4)  # of the jaw angles, where the plane is tested
+NECK_HEIGHT = -0.9 + RISE * (0.4 - NECK_DEPTH)  # of the plane at that depth: 0.9 below the origin under the chin
+
+
+def test_front_view_is_cut_at_the_neck_and_keeps_the_chin():
     code, camera = identity_code(), front_camera()
     head = regions.above_neck(code.to_world(canonical_landmarks()), code, camera)[0]
-    border = 100 + 1000 * 0.09 / (1 - 0.04)  # 0.8 + 0.1 dm below the origin at z = 0.4 dm
+    border = 100 - 100 * NECK_HEIGHT / (1 - 0.1 * NECK_DEPTH)
     rows = torch.arange(200) + 0.5
-    assert torch.equal(head, (rows < border)[:, None].expand(200, 200))
+    for column in (5, 40, 160, 195):  # beside the jaw
+        assert torch.equal(head[:, column], rows < border)
+    chin = 100 + 100 * 0.9 / (1 - 0.04)
+    assert head[:, 100].sum() == pytest.approx(chin, abs=1)
+    assert chin > border + 5
 
 
 def test_side_view_shows_the_rise_towards_the_nape():
     code, camera = identity_code(), side_camera()
     head = regions.above_neck(code.to_world(canonical_landmarks()), code, camera)[0]
     border = head.sum(0).float()  # the lowest row of the head in each column
-    slope = (border[160] - border[40]) / 120
-    assert math.degrees(math.atan(-slope)) == pytest.approx(20.0, abs=0.6)
-    chin_column, below_chin = int(100 - 1000 * 0.04), 100 + 1000 * 0.09
-    assert border[chin_column] == pytest.approx(below_chin, abs=1.0)
+    behind = border[130:190]
+    slope = (behind[-1] - behind[0]) / (len(behind) - 1)
+    assert math.degrees(math.atan(-slope)) == pytest.approx(20.0, abs=1.0)
+    # The plane contains the viewing direction, so its depth does not matter: seen edge-on it is where it is.
+    column = 150  # 0.5 dm behind the origin
+    height = -0.9 + RISE * (0.4 + 0.5)
+    assert border[column] == pytest.approx(100 - 100 * height, abs=1.5)
+
+
+def test_from_above_the_shoulders_behind_the_chin_are_left_out():
+    code = identity_code()
+    camera = Camera.orbit(1.0, 40.0, 0.0, 1000.0, 200, 200)
+    head = regions.above_neck(code.to_world(canonical_landmarks()), code, camera)[0]
+
+    def inside(point):
+        (u, v), _ = (x[0] for x in camera.project(code.to_world(torch.tensor([point]))))
+        return head[int(v), int(u)].item()
+
+    assert inside([0.0, -0.75, 0.4])  # the chin
+    assert inside([0.0, 0.3, 0.4])  # the brow
+    assert not inside([0.7, -1.2, -0.1])  # a shoulder, higher in the picture than the level of the chin
 
 
 def moved_together(code: HeadCode, camera: Camera) -> tuple[HeadCode, Camera]:

@@ -19,8 +19,8 @@ class OrbitConfig:
 
     distance: float = 12.0
     """Decimetres of the head's own scale between camera and target."""
-    target: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.5])
-    """Canonical point, in decimetres, that lies on the centre of every picture."""
+    target: list[float] = field(default_factory=lambda: [0.0, 0.0, -0.3])
+    """Canonical point, in decimetres, that lies on the centre of every picture; the original meant [0, 0, 0.5]."""
     azimuth: float = 45.0
     """Degrees of the swing to each side; starts at the subject's left."""
     elevation: float = 8.0

@@ -49,7 +49,9 @@ def describe_regions(facial_landmarks: int) -> dict[str, str]:
         return described
     described["head"] = (
         f"foreground above the plane that lies {regions.CHIN_MARGIN} dm below chin landmark {regions.CHIN}, contains "
-        f"the left-right axis and rises {regions.NECK_RISE:g} degrees to the back; pixels tested at the chin's depth"
+        f"the left-right axis and rises {regions.NECK_RISE:g} degrees to the back, pixels tested at the depth of that "
+        f"plane under the jaw angles (landmarks {regions.JAW_ANGLES}); or inside the convex outline of the projected "
+        f"jaw landmarks {regions.JAW.start}..{regions.JAW.stop - 1} and the same {regions.CHIN_MARGIN} dm lower"
     )
     features = regions.facial_features(facial_landmarks)
     for box, names in (("mouth", ("mouth",)), ("eyes", ("right_eye", "left_eye"))):

@@ -4,8 +4,9 @@ All regions follow from tracked landmarks, so they are the same for every method
 
 **Head**: foreground pixels above the neck plane. In canonical space the plane contains the left-right axis, passes
 0.1 dm (1 cm) below the chin landmark and rises towards the back of the head by 20 degrees, so that it meets the
-nape near the hairline. A pixel has no depth of its own; its ray is tested at the depth of the plane's point below
-the chin. Side views therefore see the plane edge-on, exactly; in frontal views the border is the level below the chin.
+nape near the hairline. A pixel has no depth of its own, so its ray is tested at the depth where the neck is: that of
+the plane's point under the jaw angles. That depth is wrong for the chin, which stands out in front of the neck; pixels
+inside the outline of the jaw landmarks, drawn as they are and 0.1 dm lower, therefore belong to the head as well.
 
 **Mouth and eyes**: the upright box around the projected landmarks, enlarged on each side by a fraction of its
 longer side (mouth 0.25, eyes 0.5). An eye or a mouth that faces away from the camera by more than 75 degrees has
@@ -18,6 +19,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from scipy.spatial import ConvexHull
 from torch import Tensor
 
 from gha.faces.code import HeadCode
@@ -30,6 +32,8 @@ NECK_RISE = 20.0
 LARGEST_VIEW_ANGLE = 75.0
 """Degrees between a feature's outward direction and the camera beyond which it has no box."""
 CHIN = 8
+JAW = slice(0, 17)
+JAW_ANGLES = [4, 12]
 
 
 @dataclass(frozen=True)
@@ -68,20 +72,37 @@ def _pixel_points(camera: Camera, depth: Tensor) -> Tensor:
 
 
 def above_neck(landmarks: Tensor, code: HeadCode, camera: Camera) -> Tensor:
-    """Pixels above the neck plane, as a boolean mask [1, H, W].
+    """Pixels above the neck plane or inside the jaw's outline, as a boolean mask [1, H, W].
 
     Args:
         landmarks: world points [L, 3] whose first 66 or 68 are facial.
         code: pose and scale of this timestep, without leading dimensions.
         camera: one camera, without leading dimensions.
     """
-    chin = code.to_canonical(landmarks[CHIN : CHIN + 1])
-    below_chin = chin - chin.new_tensor([0.0, CHIN_MARGIN, 0.0])
-    _, depth = camera.project(code.to_world(below_chin))
-    points = code.to_canonical(_pixel_points(camera, depth[0]).flatten(0, 1))
+    jaw = code.to_canonical(landmarks[JAW])
+    lowered = jaw - jaw.new_tensor([0.0, CHIN_MARGIN, 0.0])
     rise = math.radians(NECK_RISE)
-    upward = points.new_tensor([0.0, math.cos(rise), math.sin(rise)])
-    return ((points - below_chin) @ upward >= 0).view(1, camera.height, camera.width)
+    upward = jaw.new_tensor([0.0, math.cos(rise), math.sin(rise)])
+    neck = lowered[CHIN].clone()
+    neck[2] = jaw[JAW_ANGLES, 2].mean()
+    neck[1] += math.tan(rise) * (lowered[CHIN, 2] - neck[2])
+
+    _, depth = camera.project(code.to_world(neck[None]))
+    points = code.to_canonical(_pixel_points(camera, depth[0]).flatten(0, 1))
+    above = ((points - neck) @ upward >= 0).view(1, camera.height, camera.width)
+    outline, _ = camera.project(code.to_world(torch.cat([jaw, lowered])))
+    return above | _inside_hull(outline, camera)
+
+
+def _inside_hull(points: Tensor, camera: Camera) -> Tensor:
+    """Pixels [1, H, W] whose centres lie in the convex hull of image points [N, 2]."""
+    sides = torch.as_tensor(ConvexHull(points.cpu().double().numpy()).equations).to(points)
+    u = torch.arange(camera.width, device=points.device) + 0.5
+    v = torch.arange(camera.height, device=points.device) + 0.5
+    inside = torch.ones(camera.height, camera.width, dtype=torch.bool, device=points.device)
+    for across, down, offset in sides.tolist():
+        inside &= (across * u)[None, :] + (down * v)[:, None] + offset <= 0
+    return inside[None]
 
 
 def _faces_camera(feature: Feature, center: Tensor, code: HeadCode, camera: Camera) -> bool:
