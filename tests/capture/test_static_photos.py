@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from gha.capture import check_capture, open_capture
-from gha.capture.photo_masks import cut_out, guided_filter
+from gha.capture.photo_masks import cut_out, edge_alpha
 from gha.capture.static_photos import (
     farthest_points,
     import_static_photos,
@@ -172,13 +172,14 @@ def test_farthest_points_spread():
     assert distances.min() > 0.6  # four corners and the middle
 
 
-def test_guided_filter_keeps_edges_of_the_guide():
-    guide = np.zeros((20, 20))
-    guide[:, 10:] = 1
-    noisy = guide + np.random.default_rng(0).normal(0, 0.1, guide.shape)
-    filtered = guided_filter(guide, noisy, radius=3, epsilon=1e-4)
-    assert np.abs(filtered[:, :10]).mean() < np.abs(noisy[:, :10]).mean() / 2
-    assert np.abs(filtered - guide).max() < 0.15
+def test_the_edge_goes_where_the_colours_change():
+    colours = np.full((60, 60, 3), 0.1)
+    colours[:, 30:] = [0.8, 0.7, 0.6]
+    mask = np.zeros((60, 60), bool)
+    mask[:, 27:] = True  # three pixels too generous
+    assert np.abs(edge_alpha(colours, mask) - (np.arange(60) >= 30)).max() < 0.1
+    flat = edge_alpha(np.full((60, 60, 3), 0.5), mask)  # no colour to go by: the mask stays
+    assert ((flat > 0.5) == mask).all()
 
 
 def test_the_shared_skull_is_put_upright(shared_data):

@@ -26,7 +26,6 @@ def main(argv: Sequence[str]) -> int:
     # Only now: help must not wait for torch.
     from gha.capture.static_photos import import_static_photos
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     path = import_static_photos(
         arguments.source, arguments.target, arguments.front, arguments.hold_out_every, arguments.size
     )
