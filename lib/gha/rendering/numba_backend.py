@@ -10,11 +10,13 @@ from torch import Tensor
 
 from gha.geometry import Camera
 
-from . import numba_kernels as kernels
 from .gaussian_rendering import Rendering
 from .gaussians import Gaussians
+from .numba_gradients import FIRST_FEATURE, gather, undraw
+from .numba_kernels import draw
 from .numba_lock import KERNEL_LOCK
 from .numba_tiles import list_tiles
+from .numba_vectors import LANES
 from .options import RenderOptions
 from .projection import project_gaussians
 
@@ -24,7 +26,7 @@ def rasterize(gaussians: Gaussians, camera: Camera, background: Tensor | None, o
     projection = project_gaussians(gaussians, camera, options)
     if background is None:
         background = gaussians.features.new_zeros(gaussians.features.shape[-1])
-    features, alpha, depth = _Draw.apply(
+    features, alpha, depth = _Blend.apply(
         projection.means2d,
         projection.conics,
         projection.depth,
@@ -38,12 +40,7 @@ def rasterize(gaussians: Gaussians, camera: Camera, background: Tensor | None, o
     return Rendering(features, alpha, depth, projection.radii, projection.means2d)
 
 
-def _array(tensor: Tensor, *shape: int) -> np.ndarray:
-    """A contiguous view of a tensor as numpy, reshaped."""
-    return tensor.detach().contiguous().numpy().reshape(shape)
-
-
-class _Draw(torch.autograd.Function):
+class _Blend(torch.autograd.Function):
     """Blending of projected Gaussians; the projection itself is differentiated by torch."""
 
     @staticmethod
@@ -59,104 +56,74 @@ class _Draw(torch.autograd.Function):
         size: tuple[int, int],
         alpha_cap: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        sets, views, count = depth.shape
-        images, channels, (width, height) = sets * views, features.shape[-1], size
-        flat_features = _array(features, sets * count, channels)
-        footprints = _footprints(means2d, conics, radii, depth, opacities)
-        blank = features.new_empty
-        drawn = blank(images, channels, height, width)
-        alpha, transmittance, weighted_depth = (blank(images, height, width) for _ in range(3))
-        last = blank((images, height, width), dtype=torch.int32)
-        outputs = tuple(image.numpy() for image in (drawn, alpha, transmittance, weighted_depth, last))
+        sets, views, _ = depth.shape
+        width, height = size
+        channels = features.shape[-1]
+        image = features.new_empty(sets, views, channels, height, width)
+        alpha, transmittance, depth_sum, last = (features.new_empty(sets, views, 1, height, width) for _ in range(4))
+        inputs = _kernel_inputs((means2d, conics, radii, depth, opacities), features, background, alpha_cap, size)
         with KERNEL_LOCK:
             tiles = list_tiles(
-                *(value.reshape(images, count, *value.shape[1:]) for value in footprints[:4]),
-                _array(opacities, sets, count),
-                size,
+                *(_array(value.flatten(0, 1)) for value in (means2d, conics, radii, depth)), _array(opacities), size
             )
-            kernels.draw(
-                tiles.tile_starts,
-                tiles.gaussians,
-                (tiles.columns, tiles.rows),
-                footprints,
-                flat_features,
-                _array(background, channels),
-                np.float32(alpha_cap),
-                outputs,
-            )
-        ctx.save_for_backward(means2d, conics, depth, opacities, features, background, radii, transmittance, last)
+            outputs = tuple(_flat(value) for value in (image, alpha, transmittance, depth_sum, last))
+            draw(tiles.starts, tiles.gaussians, tiles.grid, *inputs, outputs)
+        ctx.save_for_backward(means2d, conics, radii, depth, opacities, features, background, transmittance, last)
         ctx.tiles, ctx.alpha_cap = tiles, alpha_cap
         ctx.set_materialize_grads(False)
-        leading = (sets, views)
-        return (
-            drawn.unflatten(0, leading),
-            alpha[:, None].unflatten(0, leading),
-            weighted_depth[:, None].unflatten(0, leading),
-        )
+        return image, alpha, depth_sum
 
     @staticmethod
     def backward(
-        ctx: Any, grad_features: Tensor | None, grad_alpha: Tensor | None, grad_depth: Tensor | None
+        ctx: Any, grad_image: Tensor | None, grad_alpha: Tensor | None, grad_depth: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        means2d, conics, depth, opacities, features, background, radii, transmittance, last = ctx.saved_tensors
-        images, height, width = last.shape
-        sets, views, count = depth.shape
-        channels = features.shape[-1]
-
-        def incoming(gradient: Tensor | None, *shape: int) -> np.ndarray:
-            return np.zeros(shape, np.float32) if gradient is None else _array(gradient, *shape)
-
-        gradients = (
-            incoming(grad_features, images, channels, height, width),
-            -incoming(grad_alpha, images, height, width),
-            incoming(grad_depth, images, height, width),
-        )
-        outputs = [torch.zeros_like(value) for value in (means2d, conics, depth, opacities, features)]
-        pair_gradients = np.empty((len(ctx.tiles.pairs), kernels.FIRST_FEATURE + channels), np.float32)
-        footprints = _footprints(means2d, conics, radii, depth, opacities)
+        *footprints, features, background, transmittance, last = ctx.saved_tensors
+        height, width = last.shape[-2:]
+        inputs = _kernel_inputs(footprints, features, background, ctx.alpha_cap, (width, height))
+        if grad_image is None:
+            grad_image = last.new_zeros(1).expand(*last.shape[:2], features.shape[-1], height, width)
+        grad_alpha, grad_depth = (torch.zeros_like(last) if g is None else g for g in (grad_alpha, grad_depth))
+        images = tuple(_flat(value) for value in (transmittance, last, grad_image, grad_alpha, grad_depth))
+        rows = np.empty((len(ctx.tiles.pairs), FIRST_FEATURE + inputs[1].shape[1]), np.float32)
+        means2d, conics, _, depth, opacities = footprints
+        gradients = [value.new_zeros(value.shape) for value in (means2d, conics, depth, opacities, features)]
         with KERNEL_LOCK:
-            kernels.undraw(
-                ctx.tiles.tile_starts,
-                ctx.tiles.gaussians,
-                ctx.tiles.pairs,
-                (ctx.tiles.columns, ctx.tiles.rows),
-                footprints,
-                _array(features, sets * count, channels),
-                _array(background, channels),
-                np.float32(ctx.alpha_cap),
-                (transmittance.numpy(), last.numpy(), *gradients),
-                pair_gradients,
-            )
-            kernels.gather(
-                ctx.tiles.pair_starts,
-                pair_gradients,
-                views,
-                count,
-                (
-                    outputs[0].numpy().reshape(-1, 2),
-                    outputs[1].numpy().reshape(-1, 3),
-                    outputs[2].numpy().reshape(-1),
-                    outputs[3].numpy().reshape(-1),
-                    outputs[4].numpy().reshape(-1, channels),
-                ),
-            )
-        grad_background = None
-        if ctx.needs_input_grad[5] and grad_features is not None:
-            grad_background = torch.einsum("bvchw,bvhw->c", grad_features, transmittance.unflatten(0, (sets, views)))
-        return (*outputs, grad_background, None, None, None)
+            tiles = ctx.tiles
+            undraw(tiles.starts, tiles.gaussians, tiles.pairs, tiles.grid, *inputs, images, rows.reshape(-1))
+            gather(tiles.pair_starts, rows, *depth.shape[1:], tuple(_flat(gradient) for gradient in gradients))
+        grad_background = (grad_image * transmittance).sum((0, 1, 3, 4)) if ctx.needs_input_grad[5] else None
+        return (*gradients, grad_background, None, None, None)
 
 
-def _footprints(
-    means2d: Tensor, conics: Tensor, radii: Tensor, depth: Tensor, opacities: Tensor
-) -> tuple[np.ndarray, ...]:
-    """The arrays that the kernels read for each Gaussian in each image, [B * V * N, ...]."""
-    sets, views, count = depth.shape
-    rows = np.arange(sets * count, dtype=np.int32).reshape(sets, 1, count)
+def _array(tensor: Tensor) -> np.ndarray:
+    """A tensor as a contiguous array, without copying if it is one."""
+    return tensor.detach().contiguous().numpy()
+
+
+def _flat(tensor: Tensor) -> np.ndarray:
+    return _array(tensor).reshape(-1)
+
+
+def _kernel_inputs(
+    footprints: tuple[Tensor, ...], features: Tensor, background: Tensor, alpha_cap: float, size: tuple[int, int]
+) -> tuple:
+    """The inputs that both kernels share: footprints, features, background, cap, size; see ``draw``."""
+    means2d, conics, radii, depth, opacities = footprints
+    channels = features.shape[-1]
+    sources = torch.arange(opacities.numel(), dtype=torch.int32).reshape(opacities.shape)[:, None].expand(depth.shape)
+    arrays = (
+        _array(means2d.flatten(0, -2)),
+        _array(conics.flatten(0, -2)),
+        _array(radii.flatten(0, -2)),
+        _flat(depth),
+        _flat(opacities),
+        _flat(sources),
+    )
+    padded = torch.nn.functional.pad(features, (0, -channels % LANES))
     return (
-        _array(means2d, -1, 2),
-        _array(conics, -1, 3),
-        _array(radii, -1, 2),
-        _array(depth, -1),
-        _array(opacities, -1),
-        np.ascontiguousarray(np.broadcast_to(rows, (sets, views, count))).reshape(-1),
+        arrays,
+        _array(padded.flatten(0, -2)),
+        _array(background),
+        np.float32(alpha_cap),
+        (channels, size[1], size[0]),
     )

@@ -9,8 +9,7 @@ from numba import njit, prange
 
 from .options import ALPHA_CUT
 
-TILE_WIDTH = 16
-TILE_HEIGHT = 8
+TILE = 16
 
 _HALF = np.float32(0.5)
 _ZERO = np.float32(0.0)
@@ -22,18 +21,16 @@ class TileLists:
     """Pairs of a tile and a Gaussian that reaches it. Images are numbered I, their Gaussians I * N.
 
     Attributes:
-        columns: tiles in a row of an image.
-        rows: rows of tiles.
+        grid: tiles in a row of an image, and rows of them.
         pair_starts: first pair of each Gaussian, int64 [I * N + 1]; its pairs are consecutive.
-        tile_starts: first list entry of each tile, int64 [I * rows * columns + 1].
+        starts: first list entry of each tile, int64 [I * tiles + 1].
         gaussians: Gaussian of each list entry, nearest first in each tile, int32 [P].
         pairs: pair of each list entry, int32 [P].
     """
 
-    columns: int
-    rows: int
+    grid: tuple[int, int]
     pair_starts: np.ndarray
-    tile_starts: np.ndarray
+    starts: np.ndarray
     gaussians: np.ndarray
     pairs: np.ndarray
 
@@ -57,7 +54,7 @@ def list_tiles(
         size: width and height in pixels.
     """
     images, count = depth.shape
-    columns, rows = -(-size[0] // TILE_WIDTH), -(-size[1] // TILE_HEIGHT)
+    columns, rows = -(-size[0] // TILE), -(-size[1] // TILE)
     limits = np.float32(2) * np.log(np.maximum(opacities, ALPHA_CUT) * np.float32(255)) * _SLACK + np.float32(1e-3)
     footprints = (means2d.reshape(-1, 2), conics.reshape(-1, 3), radii.reshape(-1, 2), limits.astype(np.float32))
     tiles_of = np.zeros(images * count + 1, np.int64)
@@ -66,9 +63,9 @@ def list_tiles(
     tile_of_pair = np.empty(pair_starts[-1], np.int32)
     _fill_tiles(*footprints, columns, rows, pair_starts, tile_of_pair)
     lists = np.empty((2, len(tile_of_pair)), np.int32)
-    tile_starts = np.zeros(images * rows * columns + 1, np.int64)
-    _sort_pairs(depth_order(depth), pair_starts, tile_of_pair, tile_starts, lists[0], lists[1])
-    return TileLists(columns, rows, pair_starts, tile_starts, lists[0], lists[1])
+    starts = np.zeros(images * rows * columns + 1, np.int64)
+    _sort_pairs(depth_order(depth), pair_starts, tile_of_pair, starts, lists[0], lists[1])
+    return TileLists((columns, rows), pair_starts, starts, lists[0], lists[1])
 
 
 def depth_order(depth: np.ndarray) -> np.ndarray:
@@ -89,7 +86,7 @@ def _tile_range(center: np.float32, radius: np.float32, tile: int, count: int) -
 @njit(cache=True)
 def _lowest_power(xx: np.float32, xy: np.float32, yy: np.float32, left: np.float32, top: np.float32) -> np.float32:
     """Least Mahalanobis distance squared over the pixel centres' rectangle that starts at (left, top), centre at 0."""
-    right, bottom = left + np.float32(TILE_WIDTH - 1), top + np.float32(TILE_HEIGHT - 1)
+    right, bottom = left + np.float32(TILE - 1), top + np.float32(TILE - 1)
     edge_x = left if left > _ZERO else min(right, _ZERO)
     edge_y = top if top > _ZERO else min(bottom, _ZERO)
     # The minimum over a box that misses the centre lies on one of the edges that face the centre.
@@ -120,13 +117,13 @@ def _visit_tiles(
     """Number of tiles that a Gaussian reaches; written to ``out`` from ``slot`` on unless ``slot`` is negative."""
     x, y = means2d[gaussian, 0], means2d[gaussian, 1]
     xx, xy, yy = conics[gaussian, 0], conics[gaussian, 1], conics[gaussian, 2]
-    left, right = _tile_range(x, radii[gaussian, 0], TILE_WIDTH, columns)
-    top, bottom = _tile_range(y, radii[gaussian, 1], TILE_HEIGHT, rows)
+    left, right = _tile_range(x, radii[gaussian, 0], TILE, columns)
+    top, bottom = _tile_range(y, radii[gaussian, 1], TILE, rows)
     found = 0
     for row in range(top, bottom):
         for column in range(left, right):
-            offset_x = np.float32(column * TILE_WIDTH) + _HALF - x
-            offset_y = np.float32(row * TILE_HEIGHT) + _HALF - y
+            offset_x = np.float32(column * TILE) + _HALF - x
+            offset_y = np.float32(row * TILE) + _HALF - y
             if _lowest_power(xx, xy, yy, offset_x, offset_y) <= limit:
                 if slot >= 0:
                     out[slot + found] = first_tile + row * columns + column
@@ -181,16 +178,16 @@ def _sort_pairs(
     order: np.ndarray,
     pair_starts: np.ndarray,
     tile_of_pair: np.ndarray,
-    tile_starts: np.ndarray,
+    starts: np.ndarray,
     gaussians: np.ndarray,
     pairs: np.ndarray,
 ) -> None:
     """Counting sort by tile that visits Gaussians in depth order, so that each tile's list is in depth order."""
     for pair in range(len(tile_of_pair)):
-        tile_starts[tile_of_pair[pair] + 1] += 1
-    for tile in range(len(tile_starts) - 1):
-        tile_starts[tile + 1] += tile_starts[tile]
-    next_slot = tile_starts.copy()
+        starts[tile_of_pair[pair] + 1] += 1
+    for tile in range(len(starts) - 1):
+        starts[tile + 1] += starts[tile]
+    next_slot = starts.copy()
     images, count = order.shape
     for image in range(images):
         for rank in range(count):
