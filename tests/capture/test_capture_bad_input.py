@@ -233,3 +233,17 @@ def test_cameras_of_different_sizes_need_an_explicit_size(broken):
     with pytest.raises(InputError, match=r"differ in size .*give \(height, width\)"):
         capture.read("2", CAMERAS)
     assert capture.read("2", CAMERAS, (50, 50)).image.shape == (2, 3, 50, 50)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"capture.json: not valid JSON"),
+        ("[]", r"capture.json: found a JSON list, expected dict"),
+        ('{"schema": 1}', r"capture.json: no resolution found, expected \[height, width\]"),
+    ],
+)
+def test_capture_json_that_is_none(broken, text, message):
+    (broken / "capture.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        open_capture(broken)

@@ -224,3 +224,12 @@ def test_the_shared_capture_loads(shared_data):
         inside += int((mask[pixels[:, 1], pixels[:, 0]] > 127).sum())
         total += len(pixels)
     assert inside / total > 0.98  # tracked points lie on the head in every held-out view
+
+
+def test_moving_a_frame_turns_bytes_into_unit_floats(our_capture):
+    frame = open_capture(our_capture).read("2", CAMERAS, 64)
+    moved = frame.to("cpu")
+    assert moved.image.dtype == moved.mask.dtype == moved.visible.dtype == torch.float32
+    torch.testing.assert_close(moved.image * 255, frame.image.float())
+    assert moved.visible.max() == 1
+    assert torch.equal(moved.to("cpu").image, moved.image)  # floats are left alone
