@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from gha.training.evaluation import (
     Measurement,
     View,
     average,
-    evaluate_view,
+    evaluate_views,
     held_out_splits,
     spread_views,
 )
@@ -28,6 +29,10 @@ from gha.training.surface_evaluation import surface_distances
 
 MEAN = torch.tensor([0.5, 0.5])
 WHITE = torch.ones(3)
+
+
+def evaluate_view(candidate, capture, view, settings):
+    return next(evaluate_views(candidate, capture, [view], settings))
 
 
 def measurement(**changes) -> Measurement:
@@ -142,6 +147,12 @@ def test_perceptual_distance_sees_the_region_only(toys, toy_capture):
     assert 0 < measures["head_lpips_test"] < measures["foreground_lpips_test"] < measures["whole_lpips_test"]
 
 
+def test_views_come_back_in_order(toys, toy_capture):
+    views = spread_views(toy_capture.frame_ids, toy_capture.camera_ids)
+    results = evaluate_views(Candidate(toys.Avatar(), MEAN), toy_capture, views, measurement(facial_landmarks=0))
+    assert [result.view for result in results] == views
+
+
 def test_average_counts_only_images_that_have_a_figure():
     assert average([{"a": 1.0, "b": 5.0}, {"a": 3.0}]) == {
         "a": {"mean": 2.0, "images": 2},
@@ -237,3 +248,8 @@ def test_a_capture_with_other_expressions_is_refused(trained, toys, toy_capture,
     monkeypatch.setattr(app, "load_avatar", lambda path, device: (toys.Avatar(), info))
     with pytest.raises(InputError, match=r"found 2 expressions \(jawOpen, eyeBlink .*expected the 2 \(smile, frown"):
         app.evaluate(app.EvaluationConfig(str(run), device="cpu"))
+
+
+def test_preset_loads():
+    path = Path(__file__).resolve().parents[2] / "config" / "evaluate_demo.yaml"
+    assert load_config(app.EvaluationConfig, path).perceptual == "none"

@@ -4,6 +4,7 @@ import csv
 import logging
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
@@ -17,6 +18,8 @@ from gha.apps.drivers import frontal_camera, nearest_frames, open_driver
 from gha.capture import ExpressionSequence, open_capture, write_sequence
 from gha.errors import InputError
 from gha.training.avatar_io import RunInfo, describe_subject
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 
 @pytest.fixture
@@ -222,3 +225,8 @@ def test_configuration_is_saved_and_refuses_unknown_values(run):
         load_config(app.ReenactmentConfig, None, ["run=x", "head_pose=zero"])
     with pytest.raises(InputError, match="expected three numbers"):
         app.reenact(config(run, background=[0.0]))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG.glob("reenactment_*.yaml")), ids=lambda path: path.stem)
+def test_presets_load(path):
+    assert load_config(app.ReenactmentConfig, path).run.startswith("runs/")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -30,6 +32,9 @@ from .train import choose_device
 from .video import VideoWriter
 
 logger = logging.getLogger(__name__)
+
+PNG_THREADS = 4
+"""Compressing a large PNG takes longer than rendering it."""
 
 
 @dataclass
@@ -201,8 +206,13 @@ def write_pictures(
     frames = folder / "frames"
     for stale in frames.glob("[0-9]" * 6 + ".png"):
         stale.unlink()
-    with VideoWriter(folder / "video.mp4", sequence.fps) as video:
+    jobs: deque[Future[None]] = deque()
+    with VideoWriter(folder / "video.mp4", sequence.fps) as video, ThreadPoolExecutor(PNG_THREADS) as pool:
         for index, picture in enumerate(tqdm(pictures, total=len(sequence), desc="reenactment", unit="frame")):
             video.write(picture)
             if write_frames:
-                save_png(frames / f"{index:06d}.png", picture)
+                jobs.append(pool.submit(save_png, frames / f"{index:06d}.png", picture))
+            if len(jobs) > PNG_THREADS:
+                jobs.popleft().result()
+        for job in jobs:
+            job.result()

@@ -7,7 +7,9 @@ Figures are taken over regions (see :mod:`gha.training.regions`): ``whole`` imag
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -116,19 +118,33 @@ def spread_views(frame_ids: Sequence[str], camera_ids: Sequence[str], limit: int
 
 
 def evaluate_views(
-    candidate: Candidate, capture: Capture, views: Sequence[View], measurement: Measurement
+    candidate: Candidate, capture: Capture, views: Sequence[View], measurement: Measurement, workers: int = 4
 ) -> Iterator[ViewResult]:
-    """Measure views one after the other."""
-    for view in views:
-        yield evaluate_view(candidate, capture, view, measurement)
+    """Measure views one after the other while ``workers`` threads read ahead."""
+    pending: deque[Future[Frame]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="views") as pool:
+        for view in views:
+            pending.append(pool.submit(read_view, capture, view, measurement.size, candidate.avatar.upscale))
+            if len(pending) > workers:
+                yield evaluate_frame(candidate, pending.popleft().result(), measurement)
+        for frame in pending:
+            yield evaluate_frame(candidate, frame.result(), measurement)
+
+
+def read_view(capture: Capture, view: View, size: int, factor: int) -> Frame:
+    """One frame seen by one camera, its longer side ``size``, its sides multiples of ``factor``."""
+    return capture.read(view.frame_id, [view.camera_id], divisible_size(capture, view.camera_id, size, factor))
 
 
 @torch.no_grad()
-def evaluate_view(candidate: Candidate, capture: Capture, view: View, measurement: Measurement) -> ViewResult:
-    """Render one view and measure it; see :func:`measure_regions` and the functions after it for the figures."""
-    size = divisible_size(capture, view.camera_id, measurement.size, candidate.avatar.upscale)
+def evaluate_frame(candidate: Candidate, frame: Frame, measurement: Measurement) -> ViewResult:
+    """Render the one view of a frame and measure it.
+
+    The figures are those of :func:`measure_regions`, :func:`measure_decoder` and :func:`measure_expression`, and
+    ``alpha_iou``.
+    """
     background = measurement.background
-    frame = capture.read(view.frame_id, [view.camera_id], size).to(background.device)
+    frame = frame.to(background.device)
     code = candidate.code(frame)
     image = render_avatar(candidate.avatar, code, frame.camera, background)
     prediction = image.rgb[0].clamp(0, 1)
@@ -144,7 +160,7 @@ def evaluate_view(candidate: Candidate, capture: Capture, view: View, measuremen
         still = replace(code, expression=candidate.frozen_expression.to(background))
         frozen = render_avatar(candidate.avatar, still, frame.camera, background).rgb[0].clamp(0, 1)
         measures |= measure_expression(prediction, frozen, truth, boxes)
-    return ViewResult(view, measures, truth, prediction, frozen)
+    return ViewResult(View(frame.frame_id, frame.camera_ids[0]), measures, truth, prediction, frozen)
 
 
 def divisible_size(capture: Capture, camera_id: str, size: int, factor: int) -> tuple[int, int]:
