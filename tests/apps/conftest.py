@@ -21,6 +21,10 @@ SCALE = 0.1
 CAMERAS = {"left": 30.0, "front": 0.0, "right": -30.0}
 FRAMES = {f"{i:04d}": (0.5 + 0.5 * math.sin(1.3 * i), float(i % 2)) for i in range(6)}
 
+MEANS = torch.tensor([[0, 0, 0], [0, -1.3, 0], [0, -0.4, 0.7], [-0.3, 0.2, 0.7], [0.3, 0.2, 0.7]])
+SCALES = torch.tensor([0.55, 0.35, 0.15, 0.1, 0.1])[:, None].expand(5, 3)
+SKIN, LIPS, IRIS = torch.tensor([[0.8, 0.6, 0.5], [0.9, 0.2, 0.2], [0.2, 0.3, 0.9]])
+
 
 class ToyAvatar:
     """Skull and neck, a mouth that darkens with the jaw, eyes that darken with the blink."""
@@ -28,15 +32,13 @@ class ToyAvatar:
     upscale = 4
 
     def __call__(self, code: HeadCode, camera: Camera | None = None) -> Posed:
-        means = torch.tensor([[0, 0, 0], [0, -1.3, 0], [0, -0.4, 0.7], [-0.3, 0.2, 0.7], [0.3, 0.2, 0.7]])
-        scales = torch.tensor([0.55, 0.35, 0.15, 0.1, 0.1])[:, None].expand(5, 3)
-        skin = torch.tensor([0.8, 0.6, 0.5])
+        means, scales, skin, lips, iris = (x.to(code.pose) for x in (MEANS, SCALES, SKIN, LIPS, IRIS))
         jaw, blink = code.expression[..., :1, None], code.expression[..., 1:2, None]
         colors = torch.cat(
             [
                 skin.expand(*jaw.shape[:-2], 2, 3),
-                (1 - jaw) * torch.tensor([0.9, 0.2, 0.2]),
-                (1 - blink) * torch.tensor([0.2, 0.3, 0.9]).expand(2, 3),
+                (1 - jaw) * lips,
+                (1 - blink) * iris.expand(2, 3),
             ],
             dim=-2,
         )
@@ -44,9 +46,9 @@ class ToyAvatar:
         return Posed(
             gaussians=Gaussians(
                 means=code.to_world(means.expand(*batch, 5, 3)),
-                quats=torch.tensor([1.0, 0, 0, 0]).expand(*batch, 5, 4),
+                quats=torch.tensor([1.0, 0, 0, 0]).to(code.pose).expand(*batch, 5, 4),
                 scales=scales * code.scale[..., None, :],
-                opacities=torch.full((*batch, 5), 0.95),
+                opacities=torch.full((*batch, 5), 0.95).to(code.pose),
                 features=colors,
             )
         )

@@ -147,6 +147,16 @@ def test_perceptual_distance_sees_the_region_only(toys, toy_capture):
     assert 0 < measures["head_lpips_test"] < measures["foreground_lpips_test"] < measures["whole_lpips_test"]
 
 
+@pytest.mark.cuda
+def test_a_gpu_measures_the_same(toys, toy_capture):
+    view, poses = View("0000", "left"), PoseRefinement(toy_capture.split.train_frames)
+    on_cpu = evaluate_view(Candidate(toys.Avatar(), MEAN, poses), toy_capture, view, measurement())
+    on_gpu = evaluate_view(
+        Candidate(toys.Avatar(), MEAN.cuda(), poses.cuda()), toy_capture, view, measurement(background=WHITE.cuda())
+    )
+    assert on_gpu.measures == pytest.approx(on_cpu.measures, abs=0.05)
+
+
 def test_views_come_back_in_order(toys, toy_capture):
     views = spread_views(toy_capture.frame_ids, toy_capture.camera_ids)
     results = evaluate_views(Candidate(toys.Avatar(), MEAN), toy_capture, views, measurement(facial_landmarks=0))
