@@ -86,7 +86,9 @@ def describe_protocol(measurement: Measurement, resolution: Sequence[int]) -> di
         "measures": MEASURES,
         "average": AVERAGE,
         "splits": SPLITS,
-        "perceptual": perceptual.name if perceptual is not None else "off: lpips or its weights are not available",
+        "perceptual": perceptual.name
+        if perceptual is not None
+        else "off: not asked for, or lpips or its weights are missing",
         "device": describe_device(measurement.background.device),
         "torch": torch.__version__,
         "gha": __version__,
