@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
-# kind, numbers, blend width in dm. Kinds: "ball" (centre, radii, degrees about x, y, z) and "cone" (two ends, two radii).
+# Kind, numbers, blend width in dm. Kinds: "ball" (centre, radii, degrees about x, y, z), "cone" (two ends, two radii).
 Solid = tuple[str, tuple[float, ...], float]
 _COLUMNS = 20  # kind, hollow, blend width, then numbers: see ``compile_solids``
 

@@ -77,6 +77,7 @@ PAIRED_PUSHES: dict[str, tuple[Push, ...]] = {
 }
 # Of both sides; given for the left and mirrored onto the right unless on the midline.
 SINGLE_PUSHES: dict[str, tuple[Push, ...]] = {
+    "jawOpen": (Push(_CORNER, (0.12, 0.12, 0.2), (-0.03, 0.0, 0.0)),),
     "mouthRollUpper": (Push((0, -0.625, 0.38), (0.17, 0.045, 0.2), (0.0, -0.035, -0.055), "upper"),),
     "mouthRollLower": (Push((0, -0.735, 0.36), (0.17, 0.05, 0.2), (0.0, 0.045, -0.055), "lower"),),
     "mouthShrugUpper": (Push((0, -0.60, 0.38), (0.19, 0.10, 0.2), (0.0, 0.045, 0.025), "upper"),),

@@ -71,7 +71,7 @@ def _jaw_weights(head: HeadGrid, points: np.ndarray, closed: bool) -> np.ndarray
     lips = head.mouth.vertices[MOUTH_SKIN_LAYERS - 1 :]
     n = lips.shape[1]
     along = np.abs((np.arange(n) % (n // 2)) / (n / 2) - 0.5) * 2  # 1 at the corners, 0 in the middle
-    spread = 0.5 * smooth_step(1 - along, 0.0, 0.30)
+    spread = 0.5 * (1 - along**2) ** 0.45  # an oval opening
     ring = np.where(np.arange(n) < n / 2, 0.5 - spread, 0.5 + spread)
     value[lips] = 0.5 if closed else ring
     fixed[lips] = True

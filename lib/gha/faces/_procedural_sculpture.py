@@ -22,8 +22,8 @@ SOLIDS: tuple[Solid, ...] = (
     ("ball", (0, -0.66, -0.22, 0.50, 0.44, 0.48, 0, 0, 0), 0.20),  # lower face
     ("ball", (0.48, -0.25, -0.85, 0.20, 0.40, 0.26, 0, 0, 0), 0.20),  # behind the jaw
     ("cone", (0.57, -0.15, -0.55, 0.49, -0.62, -0.52, 0.11, 0.10), 0.22),  # ramus of the jaw
-    ("cone", (0.49, -0.68, -0.50, 0.16, -0.975, 0.06, 0.105, 0.11), 0.18),  # body of the jaw
-    ("ball", (0, -0.99, 0.13, 0.22, 0.135, 0.180, 0, 0, 0), 0.18),  # chin
+    ("cone", (0.47, -0.68, -0.50, 0.14, -0.96, 0.06, 0.105, 0.12), 0.26),  # body of the jaw
+    ("ball", (0, -0.985, 0.12, 0.21, 0.145, 0.185, 0, 0, 0), 0.20),  # chin
     ("ball", (0.44, -0.20, -0.09, 0.17, 0.11, 0.20, 0, 30, 0), 0.26),  # cheekbone
     ("ball", (0.27, -0.57, -0.08, 0.25, 0.34, 0.26, 0, 0, 0), 0.20),  # cheek
     ("ball", (0, -0.64, 0.08, 0.27, 0.26, 0.26, 0, 0, 0), 0.20),  # dental arch
@@ -61,3 +61,4 @@ LIDS: Solid = (
 
 
 HEAD = compile_solids((SOLIDS, False), (HOLLOWS, True), (NOSE, False), (NOSE_HOLLOWS, True), ((LIDS,), False))
+WITHOUT_NOSTRILS = compile_solids((SOLIDS, False), (HOLLOWS, True), (NOSE, False))

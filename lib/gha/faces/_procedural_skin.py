@@ -6,8 +6,8 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.sparse import csr_matrix, diags
 
-from ._procedural_grid import COLUMNS, EYE_LAYERS, LIP_LAYERS, MOUTH_SKIN_LAYERS, ROWS, HeadGrid
 from ._procedural_distance import march, project
+from ._procedural_grid import COLUMNS, EYE_LAYERS, LIP_LAYERS, MOUTH_SKIN_LAYERS, ROWS, HeadGrid
 from ._procedural_sculpture import EYE_CENTRE, EYE_RADIUS, HEAD
 
 # Row, then the front (y, z), side (y, z, half width) and back (y, z) of the ring: one row per named height.
@@ -221,9 +221,17 @@ def build_skin(head: HeadGrid) -> np.ndarray:
     points = _symmetrise(points, head)
     points[free] = project(points[free], HEAD, 2)
     points = _relax(points, head, fixed, 25)
+    _tuck_neck(points, head)
     for eye in (head.left_eye, head.right_eye):
         _fold_lids(points, eye.vertices)
     return _symmetrise(points, head)
+
+
+def _tuck_neck(points: np.ndarray, head: HeadGrid) -> None:
+    """Narrow the lowest part of the neck, which the shirt hides."""
+    low = np.clip((-1.48 - points[:, 1]) / 0.25, 0, 1) ** 1.5 * (np.arange(head.count) <= head.grid.max())
+    axis = np.array([0.0, 0.0, -0.92])
+    points += (low * 0.22)[:, None] * (axis - points) * [1, 0, 1]
 
 
 def _fold_lids(points: np.ndarray, ids: np.ndarray) -> None:

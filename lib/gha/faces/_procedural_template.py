@@ -10,14 +10,14 @@ import numpy as np
 from ._procedural_body import shirt
 from ._procedural_ear import ear
 from ._procedural_expressions import EXPRESSION_NAMES, TONGUE_OUT
-from ._procedural_grid import COLUMNS, EYE_LAYERS, MOUTH_SKIN_LAYERS, ROWS, HeadGrid, build_grid, split_quads
+from ._procedural_grid import COLUMNS, EYE_LAYERS, MOUTH_SKIN_LAYERS, HeadGrid, build_grid, split_quads
 from ._procedural_identity import identity_basis
 from ._procedural_landmarks import find_landmarks
 from ._procedural_parts import Part, eyeball, jaw_parts, mirrored
 from ._procedural_rig import build_skin_rig, smooth_step
 from ._procedural_skin import build_skin
 
-MATERIALS = ("skin", "mouth", "eye", "teeth", "cloth", "hair")
+MATERIALS = ("skin", "mouth", "eye", "teeth", "cloth", "hair", "brows", "lashes")
 NECK_PIVOT = np.array([0.0, -0.98, -0.88])
 ROW_TEXTURE = ((0, 0.12), (33, 0.22), (130, 0.90), (148, 0.995))  # row of the grid to v
 

@@ -37,9 +37,9 @@ HAIR_STYLES = {
     style.name: style
     for style in (
         HairStyle("crop", "whorl", length=0.24, height=0.05, wave=0.0, disorder=0.35, width=0.012),
-        HairStyle("swept", "back", length=0.70, height=0.13, wave=0.01, disorder=0.15),
-        HairStyle("parted", "side", length=0.62, height=0.12, wave=0.01, disorder=0.15),
-        HairStyle("wavy", "side", length=0.60, height=0.16, wave=0.035, disorder=0.35),
+        HairStyle("swept", "back", length=0.70, height=0.17, wave=0.01, disorder=0.15),
+        HairStyle("parted", "side", length=0.62, height=0.17, wave=0.01, disorder=0.15),
+        HairStyle("wavy", "side", length=0.60, height=0.20, wave=0.035, disorder=0.35),
     )
 }
 
@@ -90,20 +90,32 @@ def scatter_on_surface(
 def _comb_direction(points: np.ndarray, comb: str, centre: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Direction [N, 3] in which hair at ``points`` is combed; not yet tangential."""
     x, y, z = ((points - centre) / size).T
-    down = np.stack([0 * x, -1 + 0 * x, -0.15 + 0 * x], axis=1)
+    still = np.zeros_like(x)
     if comb == "whorl":
         away = np.stack([x, y - 0.9, z + 0.45], axis=1)
-        return away + 0.35 * np.stack([-z, 0 * x, x], axis=1)
+        return away + 0.35 * np.stack([-z, still, x], axis=1)
+    down = np.stack([still, still - 1, -0.15 - 0.9 * np.clip(z + 0.2, 0, 1)], axis=1)
     if comb == "back":
-        top = np.stack([0.25 * x, 0.2 + 0 * x, -1 + 0 * x], axis=1)
+        top = np.stack([0.25 * x, still + 0.2, still - 1], axis=1)
     else:
         parting = np.tanh((x - 0.35) / 0.06)
-        top = np.stack([np.where(parting > 0, 1, -1) * np.abs(parting), 0.1 + 0 * x, -0.45 - 0 * x], axis=1)
-    fall = np.clip((0.55 - y) / 0.5, 0, 1)[:, None]
+        top = np.stack([parting, still + 0.1, still - 0.55], axis=1)
+    fall = np.clip((0.50 - y) / 0.5, 0, 1)[:, None]
     return top * (1 - fall) + down * fall
 
 
-def grow_hair(roots: np.ndarray, normals: np.ndarray, style: HairStyle, seed: int) -> Strands:
+def _locks(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Smooth random vectors [N, 3]: neighbouring strands stray together, as locks do."""
+    total = np.zeros_like(points)
+    for wavelength in (0.5, 0.22, 0.1):
+        wave = rng.normal(size=(3, 3)) * 2 * np.pi / wavelength / 2
+        total += np.sin(points @ wave + rng.random(3) * 6.28) * wavelength**0.35
+    return total
+
+
+def grow_hair(
+    roots: np.ndarray, normals: np.ndarray, style: HairStyle, seed: int, growth: np.ndarray | None = None
+) -> Strands:
     """Strands of a hair style on any scalp.
 
     Args:
@@ -111,43 +123,56 @@ def grow_hair(roots: np.ndarray, normals: np.ndarray, style: HairStyle, seed: in
         normals: of the scalp at the roots [N, 3].
         style: how they lie.
         seed: of the random numbers.
+        growth: factor on the length of each strand [N], for example smaller at the hairline; default 1.
     """
     rng = np.random.default_rng(seed)
     count = len(roots)
-    nearest = cKDTree(roots)
     low, high = roots.min(0), roots.max(0)
     centre, size = (low + high) / 2, (high - low) / 2
-    heights = (
-        style.height * (0.15 + 0.85 * rng.random(count)) * np.clip(0.55 + (roots[:, 1] - centre[1]) / size[1], 0.3, 1)
-    )
-    length = (
-        style.length * (0.7 + 0.3 * rng.random(count)) * np.clip(0.65 + (roots[:, 1] - centre[1]) / size[1], 0.35, 1)
-    )
-    phase, amplitude = rng.random(count) * 6.28, style.wave * (0.5 + rng.random(count))
-    stray = rng.normal(size=(count, 3)) * style.disorder
-    path = np.zeros((count, POINTS, 3))
-    across = np.zeros((count, POINTS, 3))
-    position, path[:, 0] = roots.copy(), roots
+    up = (roots[:, 1] - centre[1]) / size[1]
+    growth = np.ones(count) if growth is None else growth
+    heights = style.height * (0.15 + 0.85 * rng.random(count)) * np.clip(0.55 + 0.6 * up, 0.3, 1.15) * growth**0.5
+    length = style.length * (0.7 + 0.3 * rng.random(count)) * np.clip(0.65 + up, 0.35, 1) * growth
+    stray = style.disorder * (0.8 * _locks(roots, rng) + 0.45 * rng.normal(size=(count, 3)))
+    wave = style.wave * (0.5 + rng.random(count))
+    path, across = _follow_scalp(roots, normals, style, (centre, size), heights, length, stray, wave, rng)
+    twist = rng.normal(size=(count, 1, 1)) * 0.35
+    width = style.width * (1 - 0.75 * (np.arange(POINTS) / (POINTS - 1)) ** 2)[None, :, None]
+    half = (across + twist * normals[:, None]) * width / 2
+    offsets = np.stack([path - half, path + half], axis=2) - roots[:, None, None]
+    return Strands(offsets.astype(np.float32), ribbon_triangles(count, POINTS), strand_uvs(count, POINTS, rng))
+
+
+def _follow_scalp(
+    roots: np.ndarray,
+    normals: np.ndarray,
+    style: HairStyle,
+    box: tuple[np.ndarray, np.ndarray],
+    heights: np.ndarray,
+    length: np.ndarray,
+    stray: np.ndarray,
+    wave: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points [N, P, 3] along each strand, at its own height over the nearest root, and directions across it."""
+    nearest, phase = cKDTree(roots), rng.random(len(roots)) * 6.28
+    path, across = np.zeros((2, len(roots), POINTS, 3))
+    position = roots.copy()
     for p in range(POINTS):
         at = nearest.query(position)[1]
         normal = normals[at]
-        direction = _comb_direction(position, style.comb, centre, size)
+        direction = _comb_direction(position, style.comb, *box)
         direction = direction / np.linalg.norm(direction, axis=1, keepdims=True) + stray
         direction -= (direction * normal).sum(1, keepdims=True) * normal
         direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-6)
-        side = np.cross(direction, normal)
-        across[:, p] = side
-        rise = heights * np.sqrt(np.minimum(p / 2, 1)) * (1 - 0.45 * (p / (POINTS - 1)) ** 2)
+        across[:, p] = np.cross(direction, normal)
+        rise = heights * np.sqrt(min(p / 2, 1)) * (1 - 0.45 * (p / (POINTS - 1)) ** 2)
         above = ((position - roots[at]) * normal).sum(1)
         path[:, p] = position + (rise - above)[:, None] * normal
-        path[:, p] += (amplitude * (p > 0) * np.sin(phase + p * 1.7))[:, None] * side
+        if p > 0:
+            path[:, p] += (wave * np.sin(phase + p * 1.7))[:, None] * across[:, p]
         position = path[:, p] + direction * (length / (POINTS - 1))[:, None]
-    twist = rng.normal(size=(count, 1, 1)) * 0.35
-    normal_of_root = normals[:, None]
-    width = style.width * (1 - 0.75 * (np.arange(POINTS) / (POINTS - 1)) ** 2)[None, :, None]
-    half = (across + twist * normal_of_root) * width / 2
-    offsets = np.stack([path - half, path + half], axis=2) - roots[:, None, None]
-    return Strands(offsets.astype(np.float32), ribbon_triangles(count, POINTS), _strand_uvs(count, POINTS, rng))
+    return path, across
 
 
 def ribbon_triangles(count: int, points: int) -> np.ndarray:
@@ -158,7 +183,8 @@ def ribbon_triangles(count: int, points: int) -> np.ndarray:
     )
 
 
-def _strand_uvs(count: int, points: int, rng: np.random.Generator) -> np.ndarray:
+def strand_uvs(count: int, points: int, rng: np.random.Generator) -> np.ndarray:
+    """Texture coordinates [count * points * 2, 2]: u random per ribbon, v from root (1) to tip (0)."""
     u = np.broadcast_to(rng.random((count, 1, 1)) * 0.96 + 0.02, (count, points, 2))
     v = np.broadcast_to(np.linspace(0.98, 0.02, points)[None, :, None], u.shape)
     return np.stack([u, v], axis=-1).reshape(-1, 2).astype(np.float32)

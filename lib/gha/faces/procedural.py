@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from gha.errors import InputError
 
 from .face_model import Appearance, FaceModel, Material
 
+if TYPE_CHECKING:
+    from ._procedural_strands import Rooted
+
 
 class ProceduralHead(FaceModel):
-    """Our own head: skull, jaw, lips, lids, eyes, teeth, tongue, ears, hair, neck and shirt.
+    """Our own head: skull, jaw, lips, lids, eyes, teeth, tongue, ears, hair, brows, lashes, neck and shirt.
+
+    Besides the contract of ``FaceModel`` it has ``identity_names``: what each identity coefficient changes.
 
     Args:
         texture_size: texels along each side of the skin texture; 2048 for full detail, 512 for small captures.
@@ -22,32 +30,49 @@ class ProceduralHead(FaceModel):
     name = "procedural"
     version = "1"
 
-    def __init__(self, texture_size: int = 2048, hair_strands: int = 5000) -> None:
+    def __init__(self, texture_size: int = 2048, hair_strands: int = 6000) -> None:
         from ._procedural_expressions import EXPRESSION_NAMES
         from ._procedural_identity import IDENTITY_NAMES
-        from ._procedural_strands import scalp_hair
-        from ._procedural_template import MATERIALS, NECK_PIVOT, build_template
+        from ._procedural_strands import brows, lashes, scalp_hair
+        from ._procedural_template import NECK_PIVOT, build_template
 
-        if texture_size < 64:
-            raise InputError(f"texture_size must be at least 64 texels, found {texture_size}")
+        if texture_size < 64 or hair_strands < 1:
+            raise InputError(
+                "expected texture_size >= 64 and hair_strands >= 1, "
+                f"found texture_size={texture_size} and hair_strands={hair_strands}"
+            )
         self.texture_size = texture_size
         self.expression_names = EXPRESSION_NAMES
         self.identity_names = IDENTITY_NAMES
         self.identity_size = len(IDENTITY_NAMES)
         self._template = template = build_template()
-        self._hair = hair = scalp_hair(template, hair_strands)
-        count, ribbon_count = len(template.vertices), len(hair.uvs)
-        self.triangles = torch.from_numpy(np.concatenate([template.triangles, hair.triangles + count]))
+        self._strands = (scalp_hair(template, hair_strands), brows(template), lashes(template))
         self.landmarks = torch.from_numpy(template.landmarks)
         self.face_region = torch.from_numpy(template.face_region)
-        weights = np.concatenate([template.head_weights, np.ones(ribbon_count)])
-        self.head_weights = torch.from_numpy(weights.astype(np.float32))
         self.neck_pivot = torch.from_numpy((NECK_PIVOT - template.origin).astype(np.float32))
-        self._uvs = np.concatenate([template.uvs, hair.uvs]).astype(np.float32)
-        self._triangle_uvs = np.concatenate([template.triangle_uvs, hair.triangles + len(template.uvs)])
-        hair_material = np.full(len(hair.triangles), MATERIALS.index("hair"))
-        self._triangle_materials = np.concatenate([template.triangle_materials, hair_material])
-        self._motions: dict[tuple, object] = {}
+        strand_vertices = sum(len(s.uvs) for s in self._strands)
+        weights = np.concatenate([template.head_weights, np.ones(strand_vertices)])
+        self.head_weights = torch.from_numpy(weights.astype(np.float32))
+        self._gather_surface()
+        self._motions: dict[tuple, tuple] = {}
+
+    def _gather_surface(self) -> None:
+        """Triangles, texture coordinates and materials of the template followed by those of all strands."""
+        from ._procedural_template import MATERIALS
+
+        template = self._template
+        triangles, uvs = [template.triangles], [template.uvs]
+        corners, materials = [template.triangle_uvs], [template.triangle_materials]
+        vertex_count, uv_count = len(template.vertices), len(template.uvs)
+        for strands in self._strands:
+            triangles.append(strands.triangles + vertex_count)
+            corners.append(strands.triangles + uv_count)
+            uvs.append(strands.uvs)
+            materials.append(np.full(len(strands.triangles), MATERIALS.index(strands.material)))
+            vertex_count, uv_count = vertex_count + len(strands.uvs), uv_count + len(strands.uvs)
+        self.triangles = torch.from_numpy(np.concatenate(triangles))
+        self._uvs = np.concatenate(uvs).astype(np.float32)
+        self._triangle_uvs, self._triangle_materials = np.concatenate(corners), np.concatenate(materials)
 
     def vertices(self, identity: Tensor, expression: Tensor) -> Tensor:
         """Canonical vertices [..., V, 3] for identity [..., I] and expression [..., E]; differentiable."""
@@ -56,31 +81,25 @@ class ProceduralHead(FaceModel):
                 f"expected identity [..., {self.identity_size}] and expression [..., {len(self.expression_names)}], "
                 f"found {list(identity.shape)} and {list(expression.shape)}"
             )
-        motion, hair = self._on(identity)
+        identity, expression = _broadcast(identity, expression)
+        motion, strands = self._on(identity)
         head = motion(identity, expression)
-        corners = head[..., hair["root_triangles"], :]
-        roots = (corners * hair["root_weights"][..., None]).sum(-2)
-        offsets = hair["offsets"][self._style_of(identity)]
-        return torch.cat([head, (roots[..., None, :] + offsets).flatten(-3, -2)], dim=-2)
+        style = self._style_of(identity, len(self._strands[0].offsets))
+        return torch.cat([head, *(s(head, style) for s in strands)], dim=-2)
 
     def _on(self, like: Tensor) -> tuple:
-        """Motion and hair on the device and in the precision of a tensor."""
+        """Motion and strands on the device and in the precision of a tensor."""
         from ._procedural_motion import HeadMotion
 
         key = (like.device, like.dtype)
         if key not in self._motions:
-            hair = {
-                "root_triangles": torch.as_tensor(self._hair.root_triangles, device=like.device),
-                "root_weights": torch.as_tensor(self._hair.root_weights, dtype=like.dtype, device=like.device),
-                "offsets": torch.as_tensor(self._hair.offsets, dtype=like.dtype, device=like.device),
-            }
-            self._motions[key] = (HeadMotion(self._template, like), hair)
+            strands = tuple(_StrandMotion(s, like) for s in self._strands)
+            self._motions[key] = (HeadMotion(self._template, like), strands)
         return self._motions[key]
 
-    def _style_of(self, identity: Tensor) -> Tensor:
+    def _style_of(self, identity: Tensor, styles: int) -> Tensor:
         """Index of the hair style [...]: equally likely slices of the normal distribution of its coefficient."""
         quantile = torch.special.ndtr(identity[..., self.identity_names.index("hair_style")].detach())
-        styles = len(self._hair.offsets)
         return (quantile * styles).long().clamp(0, styles - 1)
 
     def appearance(self, identity: Tensor, seed: int) -> Appearance:
@@ -88,21 +107,59 @@ class ProceduralHead(FaceModel):
         return Appearance(self._uvs, self._triangle_uvs, self._triangle_materials, self._materials(identity, seed))
 
     def _materials(self, identity: Tensor, seed: int) -> tuple[Material, ...]:
-        from . import _procedural_textures as paint
+        from . import _procedural_materials as paint
+        from ._procedural_textures import Complexion, mix_tones, paint_skin
         from .hair import hair_texture
 
         rng = np.random.default_rng([seed, 2])
-        skin_tone, hair_tone = (float(identity[self.identity_names.index(n)]) for n in ("skin_tone", "hair_tone"))
-        skin = 1.2 + 1.0 * skin_tone + 0.3 * rng.normal()
-        hair = paint.mix_tones(paint.HAIR_TONES, 1.2 + 1.2 * hair_tone + 0.3 * rng.normal())
+        trait = dict(zip(self.identity_names, identity.tolist(), strict=True))
+        hair = mix_tones(paint.HAIR_TONES, 1.7 + 1.2 * trait["hair_tone"])
+        person = Complexion(
+            tone=1.1 + 1.0 * trait["skin_tone"] + 0.2 * rng.normal(),
+            hair=hair,
+            stubble=max(rng.normal() * 0.7, 0),
+            freckles=float(np.clip(rng.normal() * 0.6, 0, 1)),
+            redness=float(np.clip(1 + 0.3 * rng.normal(), 0.4, 1.6)),
+        )
         iris = rng.uniform(0, len(paint.IRIS_TONES) - 1)
         cloth = paint.CLOTH_TONES[rng.integers(len(paint.CLOTH_TONES))]
         size = self.texture_size
+        strands = (("hair", hair, 0.25), ("brows", hair * 0.75, 0.1), ("lashes", hair * 0.3, 0.05))
         return (
-            paint.paint_skin(self._template, skin, hair, seed, size),
+            paint_skin(self._template, person, seed, size),
             paint.paint_mouth(seed),
             paint.paint_eye(iris, seed, max(size // 2, 128)),
             paint.paint_teeth(),
             paint.paint_cloth(cloth, seed, size),
-            Material("hair", hair_texture(hair, seed), 0.25, 24.0, two_sided=True),
+            *(Material(n, hair_texture(c, seed), specular, 24.0, two_sided=True) for n, c, specular in strands),
         )
+
+
+class _StrandMotion:
+    """Carries ribbons along with the skin under their roots."""
+
+    def __init__(self, strands: Rooted, like: Tensor) -> None:
+        self._triangles = torch.as_tensor(strands.root_triangles, device=like.device)
+        self._weights = torch.as_tensor(strands.root_weights, dtype=like.dtype, device=like.device)[..., None]
+        self._offsets = torch.as_tensor(strands.offsets, dtype=like.dtype, device=like.device)
+        self._turning = strands.turning
+
+    def __call__(self, head: Tensor, style: Tensor) -> Tensor:
+        """Ribbon vertices [..., N * K, 3] on head vertices [..., V, 3]; ``style`` [...] chooses the shape."""
+        corners = head[..., self._triangles, :]
+        roots = (corners * self._weights).sum(-2)
+        if self._turning:
+            edge = corners[..., 1, :] - corners[..., 0, :]
+            normal = normalize(torch.linalg.cross(edge, corners[..., 2, :] - corners[..., 0, :]), dim=-1)
+            edge = normalize(edge, dim=-1)
+            frame = torch.stack([edge, torch.linalg.cross(normal, edge), normal], dim=-2)
+            offsets = self._offsets[0] @ frame
+        else:
+            offsets = self._offsets[style]
+        return (roots[..., None, :] + offsets).flatten(-3, -2)
+
+
+def _broadcast(identity: Tensor, expression: Tensor) -> tuple[Tensor, Tensor]:
+    """Both with the same leading dimensions."""
+    leading = torch.broadcast_shapes(identity.shape[:-1], expression.shape[:-1])
+    return identity.expand(*leading, -1), expression.expand(*leading, -1)
