@@ -11,10 +11,10 @@ from ._procedural_sculpture import HEAD
 
 COLUMNS, FRONT_ROWS, BACK_ROWS = 64, 22, 8
 MIDDLE = (-0.165, -0.83)  # height and depth of the deepest point
-STAND_OFF = 0.07  # of the ear's plane there from the head
-TILT, FLARE = np.radians(12), np.radians(32)  # leaning backwards; standing off the head
+STAND_OFF = 0.062  # of the ear's plane there from the head
+TILT, FLARE = np.radians(12), np.radians(26)  # leaning backwards; standing off the head
 # Outline radius in dm by direction in degrees: 0 backwards, 90 up, 180 forwards, 270 down.
-OUTLINE = ((-90, 0.300), (-45, 0.235), (0, 0.215), (45, 0.285), (90, 0.330), (135, 0.235), (180, 0.130), (225, 0.165))
+OUTLINE = ((-90, 0.285), (-45, 0.215), (0, 0.200), (45, 0.270), (90, 0.310), (135, 0.220), (180, 0.130), (225, 0.160))
 # Height in dm over the ear's plane by distance from the middle (0) to the rim (1): of the upper and of the lobe side.
 UPPER_RELIEF = (
     (0, -0.075), (0.15, -0.075), (0.32, -0.055), (0.46, 0.0), (0.58, 0.030), (0.70, 0.012), (0.80, 0.002),

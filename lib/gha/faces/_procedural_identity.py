@@ -6,6 +6,7 @@ import numpy as np
 
 from ._procedural_sculpture import EYE_CENTRE
 
+STRENGTH = 1.35  # of all traits
 EYE_RIGID, EYE_FREE = 0.16, 0.42  # radii in dm: inside the first the eye moves as one, outside the second not at all
 
 
@@ -155,5 +156,5 @@ def identity_basis(points: np.ndarray) -> np.ndarray:
             for centre, shift in zip(centres, warp(centres), strict=True):
                 rigid = 1 - _ramp(np.linalg.norm(points - centre, axis=1, keepdims=True), EYE_RIGID, EYE_FREE)
                 move = move * (1 - rigid) + shift * rigid
-        basis[index] = move
+        basis[index] = STRENGTH * move
     return basis

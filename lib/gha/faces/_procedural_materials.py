@@ -55,7 +55,7 @@ def _iris(inside: np.ndarray, angle: np.ndarray, base: np.ndarray, lattice: np.n
 def paint_teeth(size: int = 64) -> Material:
     """Ivory: v runs along a tooth, darker and warmer towards its ends, slightly translucent at the edge."""
     v = np.linspace(1, 0, size)[:, None, None]
-    colour = np.array([0.80, 0.76, 0.67]) * (0.86 + 0.14 * np.sin(np.pi * v)) * np.ones((size, size, 1))
+    colour = np.array([0.88, 0.85, 0.77]) * (0.86 + 0.14 * np.sin(np.pi * v)) * np.ones((size, size, 1))
     return Material("teeth", to_bytes(colour), 0.45, 70.0)
 
 

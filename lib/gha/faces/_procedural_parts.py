@@ -11,7 +11,7 @@ from ._procedural_sculpture import EYE_CENTRE, EYE_RADIUS
 IRIS_RADIUS = 0.060
 TOOTH_WIDTHS = (0.086, 0.066, 0.076, 0.070, 0.068, 0.098, 0.095)  # from the middle backwards
 UPPER_TEETH = {"y": -0.640, "height": 0.115, "front": 0.275, "half_width": 0.265, "depth": 0.46}
-LOWER_TEETH = {"y": -0.742, "height": 0.100, "front": 0.245, "half_width": 0.245, "depth": 0.43}
+LOWER_TEETH = {"y": -0.732, "height": 0.100, "front": 0.238, "half_width": 0.245, "depth": 0.43}
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _tooth_shape(width: float, height: float, index: int, up: int) -> np.ndarray
     at = power(np.sin(latitude), 0.6)[:, None] + 0 * longitude
     taper = 1 - 0.12 * (1 + up * at) / 2
     wedge = 0.75 + 0.25 * (1 + up * at) / 2
-    x = 0.49 * width * ring * power(np.cos(longitude), 0.6) * taper
+    x = 0.525 * width * ring * power(np.cos(longitude), 0.6) * taper
     z = -0.5 * thickness * ring * power(np.sin(longitude), 0.6) * wedge
     return np.stack([x, 0.5 * height * at, z], axis=-1)
 

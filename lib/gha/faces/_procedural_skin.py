@@ -40,14 +40,16 @@ CROWN = (0.0, 1.11, -0.73)
 INNER_CANTHUS = np.array([-0.148, -0.024])  # (x, y) from the centre of the left eye
 OUTER_CANTHUS = np.array([0.138, 0.010])
 LID_HEIGHTS = (0.064, 0.044)  # upper and lower lid above and below the line between the corners
-MOUTH_CORNER = (0.25, -0.688)
+MOUTH_CORNER = (0.248, -0.680)
 # Half of each lip curve as (x, y) from the middle to the corner.
-UPPER_BORDER = ((0, -0.594), (0.03, -0.586), (0.062, -0.581), (0.12, -0.600), (0.19, -0.640), MOUTH_CORNER)
-LOWER_BORDER = ((0, -0.778), (0.06, -0.775), (0.12, -0.762), (0.18, -0.737), (0.225, -0.708), MOUTH_CORNER)
-CONTACT = ((0, -0.674), (0.05, -0.669), (0.10, -0.669), (0.16, -0.675), (0.21, -0.683), MOUTH_CORNER)
+UPPER_BORDER = ((0, -0.594), (0.03, -0.586), (0.062, -0.581), (0.12, -0.599), (0.19, -0.637), MOUTH_CORNER)
+LOWER_BORDER = ((0, -0.778), (0.06, -0.775), (0.12, -0.762), (0.18, -0.735), (0.225, -0.704), MOUTH_CORNER)
+CONTACT = ((0, -0.674), (0.05, -0.671), (0.10, -0.671), (0.16, -0.676), (0.21, -0.680), MOUTH_CORNER)
 LIP_ARC = np.radians([52, -78])  # directions of the surface's cross-section at the border and at the contact line
 LIP_DEPTHS = (0.075, 0.095)  # of the rounded section of upper and lower lip
 DETAIL_CENTRE, DETAIL_SIZE, DETAIL_PULL = np.array([0.0, -0.45, 0.37]), np.array([0.10, 0.045, 0.09]), 4.0  # nostrils
+# Height above or below the contact line and depth behind it, along the inside of the lips.
+VESTIBULE = ((0.010, 0.014), (0.035, 0.030), (0.075, 0.042), (0.115, 0.055), (0.140, 0.085))
 CAVITY_CENTRE, CAVITY_RADII = np.array([0.0, -0.68, -0.08]), np.array([0.33, 0.25, 0.40])
 
 
@@ -162,13 +164,16 @@ def _mouth(points: np.ndarray, ids: np.ndarray, pole: int) -> None:
         points[ids[layer]] = points[ids[0]] * (1 - layer / skin) + border * layer / skin
     for k in range(1, LIP_LAYERS + 1):
         points[ids[skin + k]] = _lip_section(border, contact, depth, k / LIP_LAYERS)
-    around = np.arctan2((contact[:, 1] - CAVITY_CENTRE[1]) * 6 + np.where(is_upper, 0.05, -0.05), contact[:, 0])
     inner = ids[skin + LIP_LAYERS + 1 :]
-    for k, ring in enumerate(inner):
-        polar = np.radians(np.interp(k, [0, len(inner) - 1], [38, 168]))
-        wall = np.stack([np.cos(around) * np.sin(polar), np.sin(around) * np.sin(polar), np.full(n, np.cos(polar))], 1)
-        blend = np.clip((k + 1) / 4, 0, 1) ** 0.8
-        points[ring] = contact * (1 - blend) + (CAVITY_CENTRE + wall * CAVITY_RADII) * blend
+    vertical = np.where(is_upper, 1.0, -1.0) * (0.15 + 0.85 * middle)
+    for ring, (height, back) in zip(inner, VESTIBULE, strict=False):
+        points[ring] = contact + np.stack([0 * middle, height * vertical, -back * (0.4 + 0.6 * middle)], axis=1)
+    around = 2 * np.pi * np.arange(n) / n
+    for ring, polar in zip(
+        inner[len(VESTIBULE) :], np.radians(np.linspace(72, 168, len(inner) - len(VESTIBULE))), strict=True
+    ):
+        wall = [np.cos(around) * np.sin(polar), np.sin(around) * np.sin(polar), np.full(n, np.cos(polar))]
+        points[ring] = CAVITY_CENTRE + np.stack(wall, axis=1) * CAVITY_RADII
     points[pole] = CAVITY_CENTRE - [0, 0, CAVITY_RADII[2]]
 
 

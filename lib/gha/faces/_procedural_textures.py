@@ -118,7 +118,7 @@ def paint_skin(template: Template, person: Complexion, seed: int, size: int) -> 
     coarse, fine = fractal_noise(points, 9.0, 4, lattice), value_noise(points, 140.0, lattice)
     colour = _skin_tone(points, person, coarse, fine, lattice)
     colour = _paint_lips(colour, points, masks, person, lattice)
-    colour = _blend(colour, mix_tones(SKIN_TONES, person.tone) * [0.92, 0.68, 0.64], 0.8 * masks[:, 2])
+    colour = _blend(colour, mix_tones(SKIN_TONES, person.tone) * [0.96, 0.76, 0.72], 0.8 * masks[:, 2])
     nostril = smooth_step(masks[:, 3], 0.002, 0.022) * 0.9
     colour = _blend(colour, np.array([0.10, 0.035, 0.03]), nostril)
     strands = value_noise(points * np.array([1.0, 0.35, 1.0], np.float32), 150.0, lattice)
@@ -149,9 +149,9 @@ def _skin_tone(
     colour *= 1 + (0.035 * coarse + 0.03 * fine)[:, None] * np.array([0.8, 1.0, 1.1])
     jaw = smooth_step(-y - 0.1 * z, 0.42, 0.58) * smooth_step(z, -0.75, -0.45) * (1 - smooth_step(-y, 1.12, 1.30))
     jaw *= 1 - 0.8 * _blob(points, 0.40, -0.50, 0.12, 0.10)
-    dots = smooth_step(value_noise(points, 75.0, lattice) + 0.4 * fine, 0.1, 0.6)
-    colour = _blend(colour, person.hair * 0.8, person.stubble * jaw * (0.16 + 0.34 * dots))
-    spots = value_noise(points + 3.7, 34.0, lattice) + 0.35 * coarse
+    dots = smooth_step(value_noise(points, 115.0, lattice) + 0.4 * fine, 0.1, 0.6)
+    colour = _blend(colour, person.hair * 0.8, person.stubble * jaw * (0.14 + 0.30 * dots))
+    spots = value_noise(points + 3.7, 55.0, lattice) + 0.35 * coarse
     freckles = smooth_step(spots, 0.55, 0.75) * (_blob(points, 0.30, -0.28, 0.26, 0.15) + 0.15)
     return colour * (1 - person.freckles * freckles[:, None] * np.array([0.16, 0.26, 0.30]))
 
@@ -163,8 +163,8 @@ def _paint_lips(
     edge = smooth_step(masks[:, 0] + 0.10 * fractal_noise(points, 25.0, 2, lattice), 0.30, 0.80)
     lines = value_noise(points * np.array([1.0, 0.15, 0.15], np.float32), 110.0, lattice)
     edge = edge * (1 - 0.8 * smooth_step(np.abs(points[:, 0]), 0.17, 0.26))
-    tone = mix_tones(SKIN_TONES, person.tone) * [0.86, 0.64, 0.64]
-    red = tone * (1 + 0.05 * lines[:, None]) * np.where(points[:, 1:2] > -0.675, 0.93, 1.03)
+    tone = mix_tones(SKIN_TONES, person.tone) * [0.84, 0.62, 0.64]
+    red = tone * (1 + 0.03 * lines[:, None]) * np.where(points[:, 1:2] > -0.675, 0.93, 1.03)
     colour = _blend(colour, red, 0.75 * edge)
     return _blend(colour, tone * 0.42, 0.85 * smooth_step(masks[:, 1], 0.1, 1.0))
 

@@ -117,14 +117,14 @@ class ProceduralHead(FaceModel):
         person = Complexion(
             tone=1.1 + 1.0 * trait["skin_tone"] + 0.2 * rng.normal(),
             hair=hair,
-            stubble=max(rng.normal() * 0.7, 0),
+            stubble=float(np.clip(rng.normal() * 0.6, 0, 1)),
             freckles=float(np.clip(rng.normal() * 0.6, 0, 1)),
             redness=float(np.clip(1 + 0.3 * rng.normal(), 0.4, 1.6)),
         )
         iris = rng.uniform(0, len(paint.IRIS_TONES) - 1)
         cloth = paint.CLOTH_TONES[rng.integers(len(paint.CLOTH_TONES))]
         size = self.texture_size
-        strands = (("hair", hair, 0.25), ("brows", hair * 0.75, 0.1), ("lashes", hair * 0.3, 0.05))
+        strands = (("hair", hair, 0.25), ("brows", hair * 0.9, 0.1), ("lashes", hair * 0.3, 0.05))
         return (
             paint_skin(self._template, person, seed, size),
             paint.paint_mouth(seed),
