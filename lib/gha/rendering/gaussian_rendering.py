@@ -185,6 +185,15 @@ def _choose_backend(gaussians: Gaussians, requested: str) -> str:
     return requested
 
 
+def _gsplat_is_usable() -> bool:
+    """Imports (and at first use compiles) gsplat only where it is installed."""
+    if importlib.util.find_spec("gsplat") is None:
+        return False
+    from .gsplat_backend import is_usable
+
+    return is_usable()
+
+
 @cache
 def _automatic_backend(device: str, dtype: torch.dtype) -> str:
     """The fastest back end for a device; says once what it is."""
@@ -192,9 +201,9 @@ def _automatic_backend(device: str, dtype: torch.dtype) -> str:
         choice, reason = "torch", "the only one in float64"
     elif device == "cpu":
         choice, reason = "numba", "compiled for the CPU"
-    elif device == "cuda" and importlib.util.find_spec("gsplat") is not None:
+    elif device == "cuda" and _gsplat_is_usable():
         choice, reason = "gsplat", "installed"
     else:
-        choice, reason = "torch", "gsplat is not installed; expect it to be slow"
+        choice, reason = "torch", "gsplat cannot be used here; expect it to be slow"
     logger.info("Gaussians on %s are drawn by the %s back end (%s)", device, choice, reason)
     return choice

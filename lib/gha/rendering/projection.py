@@ -51,7 +51,7 @@ def project_gaussians(gaussians: Gaussians, camera: Camera, options: RenderOptio
     means = camera.to_camera_space(gaussians.means.unsqueeze(-3))
     quats, scales = gaussians.quats.unsqueeze(-3), gaussians.scales.unsqueeze(-3)
     opacities = gaussians.opacities.unsqueeze(-2)
-    usable = _usable(means, quats, scales, opacities, camera, options)
+    usable = has_finite_geometry(gaussians).unsqueeze(-2) & _is_projectable(means, scales, camera, options)
     if not bool(usable.all()):
         # Replaced before any division, so that neither value nor gradient of the others can become NaN.
         keep = usable[..., None]
@@ -65,17 +65,21 @@ def project_gaussians(gaussians: Gaussians, camera: Camera, options: RenderOptio
     return Projection(means2d, conics, means[..., 2], radii)
 
 
-def _usable(
-    means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, camera: Camera, options: RenderOptions
-) -> Tensor:
-    """Which Gaussians [..., N] have finite geometry in front of the camera; comparisons with NaN are false."""
+def has_finite_geometry(gaussians: Gaussians) -> Tensor:
+    """Which Gaussians [..., N] have a finite centre, shape and opacity and a quaternion that can be normalised."""
+    # A sum is finite only if all of it is; comparisons with NaN are false.
+    values = gaussians.means.sum(-1) + gaussians.scales.sum(-1) + gaussians.opacities
+    norm = gaussians.quats.square().sum(-1)
+    return values.isfinite() & (norm > 0) & (norm < torch.inf)
+
+
+def _is_projectable(means: Tensor, scales: Tensor, camera: Camera, options: RenderOptions) -> Tensor:
+    """Which Gaussians [..., N], given in camera space, lie in front and have a footprint that float32 can hold."""
     depth = means[..., 2]
     focal = torch.maximum(camera.K[..., 0, 0], camera.K[..., 1, 1])[..., None]
     small = scales.abs().amax(-1) * focal < LARGEST_DEVIATION * depth
     near_axis = means[..., :2].abs().amax(-1) < LARGEST_DEVIATION * depth
-    norm = quats.square().sum(-1)
-    turned = (norm > 0) & (norm < torch.inf)
-    return (depth > options.near) & near_axis & small & turned & (opacities < torch.inf)
+    return (depth > options.near) & small & near_axis
 
 
 def _pixels(means: Tensor, camera: Camera) -> Tensor:
