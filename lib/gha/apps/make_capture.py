@@ -17,7 +17,7 @@ _EXAMPLES = """\
 examples:
   gha make-capture --output captures/demo                                   a small one, in half a minute
   gha make-capture --output captures/anna --identity 7 --frames 200 --resolution 2048
-  gha make-capture --output captures/photo --face ~/ICT-FaceKit --motion range_of_motion.csv --frames 240 --resolution 2048
+  gha make-capture --output captures/photo --face ~/ICT-FaceKit --motion range_of_motion.csv --resolution 2048
   gha make-capture --output captures/as_original --layout original          the file layout of the original system
 
 An interrupted run continues when the same command is given again. The same arguments give the same bytes.
@@ -104,7 +104,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _model_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Texture detail of the built-in head that the resolution can show."""
+    """Detail of the built-in head that the resolution can show."""
     if arguments.face != "procedural":
         return {}
-    return {"texture_size": 2048 if arguments.resolution > 768 else 512}
+    return {} if arguments.resolution > 512 else {"texture_size": 512, "hair_strands": 2500}

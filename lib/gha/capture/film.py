@@ -28,6 +28,7 @@ from gha.geometry import Camera
 from .film_textures import PackedTextures, encoding_table, pack_textures, srgb_to_linear
 
 ENCODING = encoding_table()
+MIN_REACH = 0.0008  # share of the depth within which one pixel's samples of a material count as one surface
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class Lighting:
         shadow_resolution: cells along the side of each shadow map.
     """
 
-    sky: tuple[float, float, float] = (0.56, 0.57, 0.60)
-    ground: tuple[float, float, float] = (0.36, 0.34, 0.32)
-    key: tuple[float, float, float] = (0.46, 0.45, 0.43)
+    sky: tuple[float, float, float] = (0.52, 0.53, 0.56)
+    ground: tuple[float, float, float] = (0.30, 0.285, 0.27)
+    key: tuple[float, float, float] = (0.60, 0.585, 0.555)
     key_direction: tuple[float, float, float] = (0.45, 0.55, 0.70)
     fill: tuple[float, float, float] = (0.24, 0.25, 0.27)
     fill_direction: tuple[float, float, float] = (-0.65, 0.20, 0.73)
@@ -204,7 +205,7 @@ def film_image(
     return expose(
         records, count, rays, materials, base.textures.texels, base.textures.levels, lighting.record(),
         (backdrop or Backdrop()).record(), np.array(gain, dtype=np.float32), ENCODING,
-        camera.width, camera.height, supersample,
+        camera.width, camera.height, supersample, max(MIN_REACH, 2.0 / intrinsics[0, 0]),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .film_records import CORNER, GRAD_U, MATERIAL, MIP, RECORD, RELIEF, STRAND, TWO_SIDED
+from .film_records import CORNER, GRAD_U, MATERIAL, MIP, NEAREST, RECORD, RELIEF, STRAND, TWO_SIDED
 
 
 @njit(cache=True, nogil=True)
@@ -74,6 +74,7 @@ def make_records(
                 facing,
             )
         record[MATERIAL] = material
+        record[NEAREST] = max(screen[a, 2], screen[b, 2], screen[c, 2])
         _fill_texture_frame(
             record, vertices[a], vertices[b], vertices[c], corner_uvs[f], materials[material], sizes[material]
         )
@@ -129,10 +130,30 @@ def _fill_texture_frame(
 
 
 @njit(cache=True, nogil=True)
+def depth_order(records: np.ndarray, count: int) -> np.ndarray:
+    """Triangles int32 [count] roughly from near to far, in index order where they are equally near."""
+    buckets = 1024
+    order = np.empty(count, dtype=np.int32)
+    if count == 0:
+        return order
+    nearest, farthest = records[:count, NEAREST].max(), records[:count, NEAREST].min()
+    step = (buckets - 1) / max(np.float64(nearest - farthest), 1e-12)
+    starts = np.zeros(buckets + 1, dtype=np.int64)
+    for t in range(count):
+        starts[int((nearest - records[t, NEAREST]) * step) + 1] += 1
+    starts = np.cumsum(starts)
+    for t in range(count):
+        bucket = int((nearest - records[t, NEAREST]) * step)
+        order[starts[bucket]] = t
+        starts[bucket] += 1
+    return order
+
+
+@njit(cache=True, nogil=True)
 def bin_triangles(
     records: np.ndarray, count: int, columns: int, rows: int, tile_samples: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Triangles of every tile: offsets int64 [columns * rows + 1] into the ids, and the ids, in index order."""
+    """Triangles of every tile: offsets int64 [columns * rows + 1] into the ids, and the ids, near ones first."""
     boxes = np.empty((count, 4), dtype=np.int32)
     offsets = np.zeros(columns * rows + 1, dtype=np.int64)
     for t in range(count):
@@ -149,7 +170,7 @@ def bin_triangles(
     offsets[:] = np.cumsum(offsets)
     ids = np.empty(offsets[-1], dtype=np.int32)
     cursor = offsets[:-1].copy()
-    for t in range(count):
+    for t in depth_order(records, count):
         for row in range(boxes[t, 2], boxes[t, 3] + 1):
             for column in range(boxes[t, 0], boxes[t, 1] + 1):
                 tile = row * columns + column
@@ -167,34 +188,53 @@ def draw_triangle(
     Every row is one span. A shared edge gives both neighbours the same crossing, so no sample is lost between them.
     """
     size = depth.shape[0]
-    x = np.empty(3)
-    y = np.empty(3)
-    for k in range(3):
-        x[k], y[k] = np.float64(record[k * CORNER]) - x_start, np.float64(record[k * CORNER + 1]) - y_start
-    area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
-    ea, eb, ec = np.empty(3), np.empty(3), np.empty(3)
-    za, zb, zc = 0.0, 0.0, 0.0
-    for k in range(3):
-        i, j = (k + 1) % 3, (k + 2) % 3
-        ea[k], eb[k], ec[k] = y[i] - y[j], x[j] - x[i], x[i] * y[j] - x[j] * y[i]
-        weight = np.float64(record[k * CORNER + 2]) / area
-        za, zb, zc = za + ea[k] * weight, zb + eb[k] * weight, zc + ec[k] * weight
-    row_first = max(0, int(np.ceil(min(y[0], y[1], y[2]) - 0.5)))
-    row_last = min(size - 1, int(np.floor(max(y[0], y[1], y[2]) - 0.5)))
+    x0, y0 = np.float64(record[0]) - x_start, np.float64(record[1]) - y_start
+    x1, y1 = np.float64(record[CORNER]) - x_start, np.float64(record[CORNER + 1]) - y_start
+    x2, y2 = np.float64(record[2 * CORNER]) - x_start, np.float64(record[2 * CORNER + 1]) - y_start
+    row_first = max(0, int(np.ceil(min(y0, y1, y2) - 0.5)))
+    row_last = min(size - 1, int(np.floor(max(y0, y1, y2) - 0.5)))
+    if row_first > row_last:
+        return
+    inverse_area = 1.0 / ((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))
+    z0, z1, z2 = record[2] * inverse_area, record[CORNER + 2] * inverse_area, record[2 * CORNER + 2] * inverse_area
+    za = (y1 - y2) * z0 + (y2 - y0) * z1 + (y0 - y1) * z2
+    zb = (x2 - x1) * z0 + (x0 - x2) * z1 + (x1 - x0) * z2
+    zc = (x1 * y2 - x2 * y1) * z0 + (x2 * y0 - x0 * y2) * z1 + (x0 * y1 - x1 * y0) * z2
+    slope0, start0, side0 = _edge(x1, y1, x2, y2)
+    slope1, start1, side1 = _edge(x2, y2, x0, y0)
+    slope2, start2, side2 = _edge(x0, y0, x1, y1)
     for row in range(row_first, row_last + 1):
         yc = row + 0.5
-        low, high = 0.0, size - 1.0
-        for k in range(3):
-            rest = eb[k] * yc + ec[k]
-            if ea[k] > 0:
-                low = max(low, np.ceil(-rest / ea[k] - 0.5))
-            elif ea[k] < 0:
-                high = min(high, np.floor(-rest / ea[k] - 0.5))
-            elif rest < 0:
-                high = -1.0
+        low, high = -0.5, size - 0.5
+        low, high = _clip_span(low, high, slope0 * yc + start0, side0)
+        low, high = _clip_span(low, high, slope1 * yc + start1, side1)
+        low, high = _clip_span(low, high, slope2 * yc + start2, side2)
         base = zb * yc + zc
-        for column in range(int(low), int(high) + 1):
+        for column in range(int(np.ceil(low)), int(np.floor(high)) + 1):
             z = np.float32(base + za * (column + 0.5))
             if z > depth[row, column]:
                 depth[row, column] = z
                 owner[row, column] = index
+
+
+@njit(cache=True, nogil=True)
+def _edge(xa: float, ya: float, xb: float, yb: float) -> tuple[float, float, int]:
+    """The line through two points crosses row y at column ``slope * y + start``, with the inside on one side.
+
+    The side is 1 (right), -1 (left) or, for a level edge, 0. Both neighbours of an edge get the same crossing:
+    swapping the points changes only the side.
+    """
+    a, b, c = ya - yb, xb - xa, xa * yb - xb * ya
+    if a == 0:
+        return 0.0, 0.0, 0
+    return -b / a, -c / a - 0.5, 1 if a > 0 else -1
+
+
+@njit(cache=True, nogil=True)
+def _clip_span(low: float, high: float, crossing: float, side: int) -> tuple[float, float]:
+    """Cut a span of columns at an edge."""
+    if side > 0:
+        return max(low, crossing), high
+    if side < 0:
+        return low, min(high, crossing)
+    return low, high

@@ -6,10 +6,8 @@ import numpy as np
 from numba import njit
 
 from .film_geometry import bin_triangles, draw_triangle
-from .film_records import MATERIAL, STRAND, TILE
+from .film_records import MATERIAL, NEAREST, STRAND, TILE
 from .film_shading import shade
-
-SAME_SURFACE = 0.0008  # relative depth within which neighbouring samples of a material are shaded once
 
 # Columns of the backdrop record: linear colour at the image centre, at the corners.
 CENTRE, CORNERS, BACKDROP_RECORD = 0, 3, 6
@@ -30,10 +28,12 @@ def expose(
     width: int,
     height: int,
     supersample: int,
+    reach: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw, shade, composite over the backdrop and encode: uint8 [H, W, 3] and coverage uint8 [H, W].
 
-    ``rays`` [3, 3] maps homogeneous pixels to world directions; ``gain`` [3] multiplies linear light.
+    ``rays`` [3, 3] maps homogeneous pixels to world directions; ``gain`` [3] multiplies linear light. Samples of
+    a pixel whose depths differ by a share of less than ``reach`` are shaded once if their material is the same.
     """
     rgb = np.empty((height, width, 3), dtype=np.uint8)
     alpha = np.empty((height, width), dtype=np.uint8)
@@ -48,17 +48,22 @@ def expose(
             if offsets[tile] < offsets[tile + 1]:
                 depth[:] = 0.0
                 owner[:] = -1
+            covered_to = np.float32(0.0)  # the farthest surface of a tile that is covered all over
             for slot in range(offsets[tile], offsets[tile + 1]):
-                draw_triangle(records[ids[slot]], ids[slot], column * size, row * size, depth, owner)
+                triangle = ids[slot]
+                if (slot - offsets[tile]) % 32 == 31:
+                    covered_to = depth.min()
+                if records[triangle, NEAREST] >= covered_to:
+                    draw_triangle(records[triangle], triangle, column * size, row * size, depth, owner)
             empty = offsets[tile] == offsets[tile + 1]
             _develop_tile(
                 records, depth, owner, empty, column * TILE, row * TILE, rays, materials, texels, levels, light,
-                backdrop, gain, encoding, supersample, rgb, alpha,
+                backdrop, gain, encoding, supersample, reach, rgb, alpha,
             )  # fmt: skip
     return rgb, alpha
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def _develop_tile(
     records: np.ndarray,
     depth: np.ndarray,
@@ -75,13 +80,15 @@ def _develop_tile(
     gain: np.ndarray,
     encoding: np.ndarray,
     supersample: int,
+    reach: float,
     rgb: np.ndarray,
     alpha: np.ndarray,
 ) -> None:
     """Colour the pixels of one tile from the owners of its samples."""
     height, width = alpha.shape
     samples = supersample * supersample
-    mip_bias = np.log2(np.float64(supersample))
+    # Levels are chosen per pixel, not per sample, and a little sharper than one texel per pixel.
+    mip_bias = np.log2(np.float64(supersample)) - 0.3
     ids, depths = np.empty(samples, dtype=np.int32), np.empty(samples, dtype=np.float32)
     for py in range(top, min(top + TILE, height)):
         for px in range(left, min(left + TILE, width)):
@@ -93,14 +100,16 @@ def _develop_tile(
             red, green, blue = 0.0, 0.0, 0.0
             if covered > 0:
                 view = _view_direction(rays, px + 0.5, py + 0.5)
-                for s in range(samples):
-                    triangle = ids[s]
-                    if triangle < 0:
-                        continue
-                    x, y, weight = _claim(ids, depths, s, records, materials, supersample)
-                    x, y = px * supersample + x, py * supersample + y
-                    r, g, b = shade(records, triangle, x, y, view, materials, texels, levels, mip_bias, light)
-                    red, green, blue = red + r * weight, green + g * weight, blue + b * weight
+                left_over, s = covered, 0
+                while left_over > 0:
+                    if ids[s] >= 0:
+                        triangle = ids[s]
+                        x, y, weight = _claim(ids, depths, s, records, materials, supersample, reach)
+                        x, y = px * supersample + x, py * supersample + y
+                        r, g, b = shade(records, triangle, x, y, view, materials, texels, levels, mip_bias, light)
+                        red, green, blue = red + r * weight, green + g * weight, blue + b * weight
+                        left_over -= weight
+                    s += 1
             uncovered = 1.0 - covered / samples
             # Distance from the centre: 1 in the corners.
             radius = ((2 * px + 1 - width) / width) ** 2 + ((2 * py + 1 - height) / height) ** 2
@@ -110,7 +119,7 @@ def _develop_tile(
             alpha[py, px] = int(255.0 * covered / samples + 0.5)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _gather(
     depth: np.ndarray, owner: np.ndarray, column: int, row: int, supersample: int, ids: np.ndarray, depths: np.ndarray
 ) -> int:
@@ -125,9 +134,15 @@ def _gather(
     return covered
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _claim(
-    ids: np.ndarray, depths: np.ndarray, first: int, records: np.ndarray, materials: np.ndarray, supersample: int
+    ids: np.ndarray,
+    depths: np.ndarray,
+    first: int,
+    records: np.ndarray,
+    materials: np.ndarray,
+    supersample: int,
+    reach: float,
 ) -> tuple[float, float, int]:
     """Take the samples that are shaded together with ``first`` out of ``ids``: their mean position, their number.
 
@@ -135,13 +150,13 @@ def _claim(
     """
     triangle = ids[first]
     material = records[triangle, MATERIAL]
-    reach = SAME_SURFACE * depths[first] if materials[int(material), STRAND] == 0 else 0.0
+    within = reach * depths[first] if materials[int(material), STRAND] == 0 else 0.0
     x, y, weight, slot = 0.0, 0.0, 0, 0
     for j in range(supersample):
         for i in range(supersample):
             other = ids[slot]
             if other == triangle or (
-                other >= 0 and records[other, MATERIAL] == material and abs(depths[slot] - depths[first]) < reach
+                other >= 0 and records[other, MATERIAL] == material and abs(depths[slot] - depths[first]) < within
             ):
                 ids[slot] = -1
                 x += i
@@ -151,7 +166,7 @@ def _claim(
     return x / weight + 0.5, y / weight + 0.5, weight
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _view_direction(rays: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
     """Unit vector from the surface at pixel (x, y) towards the camera."""
     vx = -(rays[0, 0] * x + rays[0, 1] * y + rays[0, 2])
@@ -161,7 +176,7 @@ def _view_direction(rays: np.ndarray, x: float, y: float) -> tuple[float, float,
     return vx * length, vy * length, vz * length
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _encode(
     light: float,
     uncovered: float,

@@ -3,7 +3,9 @@
 TILE = 32  # pixels; the samples of a tile stay in the processor's cache
 
 # Columns of a triangle record: three corners of CORNER values each, then values of the whole triangle.
-CORNER = 10  # x, y (samples), 1/z, then over z: normal x y z, openness, u, v, and one unused
+NEAREST = 9
+CORNER = 10  # x, y (samples), 1/z, then over z: normal x y z, openness, u, v; the ninth of the first
+# corner is the nearest 1/z of the triangle
 GRAD_U, GRAD_V, MIP, MATERIAL, RECORD = 30, 33, 36, 37, 38
 
 # Columns of a material record.

@@ -18,12 +18,13 @@ from gha.faces.face_model import FaceModel
 from gha.geometry.rotations import axis_angle_to_matrix
 
 from .atomic import write_atomically
-from .film import BLACK, Backdrop, FilmSurface, LitSurface, film_image, light_surface
+from .film import BLACK, Backdrop, FilmSurface, Lighting, LitSurface, film_image, light_surface
 from .info import CaptureInfo, Split
 from .performance import FREE, Performance, procedural_performance, recorded_performance
 from .rig import Rig, held_out_cameras, make_rig
 from .writer import CaptureWriter
 
+SMALL = 512  # pixels; up to here an image is filmed with less effort per sample
 GENERATOR_VERSION = "1"
 SCALE = 0.1  # metres per decimetre
 # Posing uses torch's own threads; were every worker to call it at once they would get in each other's way.
@@ -74,7 +75,12 @@ class CaptureRecipe:
     @property
     def samples(self) -> int:
         """Samples along the side of a pixel: more where pixels are few and each holds much."""
-        return self.supersample or (4 if self.resolution <= 512 else 2)
+        return self.supersample or (3 if self.resolution <= SMALL else 2)
+
+    @property
+    def lighting(self) -> Lighting:
+        """The lights; shadows are as fine as the resolution can show."""
+        return Lighting(shadow_directions=24, shadow_resolution=128) if self.resolution <= SMALL else Lighting()
 
 
 @dataclass(frozen=True)
@@ -217,13 +223,14 @@ def _film_frame(
         landmarks = landmarks[kept]
     writer.write_cameras(frame_id, rig.camera_ids, rig.cameras)
     writer.write_frame_params(frame_id, code, landmarks, vertices[stage.model.face_region])
-    lit = light_surface(stage.surface, vertices.numpy(), unit=SCALE)
+    lit = light_surface(stage.surface, vertices.numpy(), SCALE, recipe.lighting)
     for camera_id in camera_ids:
         camera = rig.camera_ids.index(camera_id)
         rgb, alpha = film_image(
             lit,
             None,
             rig.cameras[camera],
+            lighting=recipe.lighting,
             backdrop=_backdrop(recipe),
             gain=tuple(rig.gains[camera].tolist()),
             supersample=recipe.samples,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -11,8 +11,10 @@ from scipy.spatial import cKDTree
 from .hair import HAIR_STYLES, grow_hair, ribbon_triangles, scatter_on_surface
 
 LASH_POINTS = 5  # along one lash
-LASHES_PER_CARD = 46
-STRANDS = 7000
+LASHES_PER_CARD = {"upper": 44, "lower": 16}  # a lid has three cards
+STRANDS = 15000
+STRAND_WIDTH = 0.009
+BROW_POINTS, BROW_HAIRS = 4, 420
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,12 @@ def lashes(vertices: np.ndarray, triangles: np.ndarray, uvs: np.ndarray, triangl
         triangle_uvs: [T, 3].
     """
     rng = np.random.default_rng(7)
-    parts = [_lashes_of_card(triangles[card], uvs, triangle_uvs[card], rng) for card in _connected(triangles)]
+    cards = _connected(triangles)
+    heights = np.array([vertices[triangles[card]].reshape(-1, 3)[:, 1].mean() for card in cards])
+    parts = []
+    for card, height in zip(cards, heights, strict=True):
+        count = LASHES_PER_CARD["upper" if height > heights.mean() else "lower"]
+        parts.append(_lashes_of_card(triangles[card], uvs, triangle_uvs[card], count, rng))
     ids = np.concatenate([part[0] for part in parts])
     weights = np.concatenate([part[1] for part in parts])
     count = len(ids) // (LASH_POINTS * 2)
@@ -65,7 +72,7 @@ def lashes(vertices: np.ndarray, triangles: np.ndarray, uvs: np.ndarray, triangl
     along = path[:, -1, 0] - path[:, 0, 0]
     side = np.cross(along, [0.0, 0.35, 1.0])
     side /= np.linalg.norm(side, axis=-1, keepdims=True)
-    width = 0.0045 * (1 - np.linspace(0, 1, LASH_POINTS) ** 2 * 0.85)
+    width = 0.0018 * (1 - np.linspace(0, 1, LASH_POINTS) ** 2 * 0.85)
     offsets = side[:, None, None] * width[None, :, None, None] * np.array([-0.5, 0.5])[None, None, :, None]
     v = np.broadcast_to(np.linspace(1, 0, LASH_POINTS)[None, :, None], (count, LASH_POINTS, 2))
     return Attachment(
@@ -88,14 +95,14 @@ def _connected(triangles: np.ndarray) -> list[np.ndarray]:
 
 
 def _lashes_of_card(
-    triangles: np.ndarray, uvs: np.ndarray, triangle_uvs: np.ndarray, rng: np.random.Generator
+    triangles: np.ndarray, uvs: np.ndarray, triangle_uvs: np.ndarray, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Followed vertices [n * LASH_POINTS * 2, 3] and weights of the lashes on one card, found in its texture plane."""
     used = uvs[np.unique(triangle_uvs)]
     low, high = used.min(0), used.max(0)
-    start = np.linspace(0.02, 0.98, LASHES_PER_CARD) + rng.normal(size=LASHES_PER_CARD) * 0.006
-    lean = (start - 0.5) * 0.06 + rng.normal(size=LASHES_PER_CARD) * 0.01
-    reach = 0.55 + 0.4 * rng.random(LASHES_PER_CARD)
+    start = np.linspace(0.02, 0.98, count) + rng.normal(size=count) * 0.006
+    lean = (start - 0.5) * 0.06 + rng.normal(size=count) * 0.01
+    reach = 0.5 + 0.4 * rng.random(count)
     t = np.linspace(0, 1, LASH_POINTS)
     u = np.clip(start[:, None] + lean[:, None] * t**2, 0.001, 0.999)
     v = np.broadcast_to(t, u.shape) * reach[:, None] * 0.98 + 0.01
@@ -118,14 +125,14 @@ def _locate(points: np.ndarray, triangles: np.ndarray, corners: np.ndarray) -> t
     return triangles[best], chosen / chosen.sum(-1, keepdims=True)
 
 
-HAIRLINE_Z = (-1.91, -1.61, -1.16, -1.01, -0.83, -0.51, -0.39, -0.25, -0.16, -0.03, 0.19, 0.59)
-HAIRLINE_Y = (-0.66, -0.66, -0.49, -0.02, 0.36, 0.40, 0.01, 0.08, 0.41, 0.68, 0.88, 1.01)
+HAIRLINE_Z = (-1.91, -1.61, -1.16, -1.08, -0.98, -0.86, -0.55, -0.42, -0.3, -0.22, -0.12, -0.02, 0.19, 0.59)
+HAIRLINE_Y = (-0.66, -0.66, -0.52, -0.15, 0.2, 0.38, 0.42, 0.2, -0.02, 0.1, 0.44, 0.7, 0.9, 1.03)
 
 
 def scalp_density(vertices: np.ndarray) -> np.ndarray:
     """Float [V]: where hair grows, by height above the hairline seen from the side (decimetres, front is +z)."""
     line = np.interp(vertices[:, 2], HAIRLINE_Z, HAIRLINE_Y)
-    return np.clip((vertices[:, 1] - line) / 0.12, 0, 1)
+    return np.clip((vertices[:, 1] - line) / 0.16, 0, 1)
 
 
 def hair(vertices: np.ndarray, triangles: np.ndarray, style: str, seed: int) -> Attachment:
@@ -136,11 +143,59 @@ def hair(vertices: np.ndarray, triangles: np.ndarray, style: str, seed: int) -> 
     ids = triangles[chosen]
     roots = (vertices[ids] * weights[..., None]).sum(1)
     normal = (normals[ids] * weights[..., None]).sum(1)
-    strands = grow_hair(roots, normal / np.linalg.norm(normal, axis=1, keepdims=True), HAIR_STYLES[style], seed)
+    strands = grow_hair(
+        roots,
+        normal / np.linalg.norm(normal, axis=1, keepdims=True),
+        replace(HAIR_STYLES[style], width=STRAND_WIDTH),
+        seed,
+    )
     per_strand = strands.offsets.shape[1] * 2
     return Attachment(
         "hair", ids.repeat(per_strand, 0), weights.repeat(per_strand, 0).astype(np.float32),
         strands.offsets.reshape(-1, 3), strands.triangles, strands.uvs, moves=True, head_weight=1.0,
+    )  # fmt: skip
+
+
+def brows(
+    vertices: np.ndarray, triangles: np.ndarray, landmarks: np.ndarray, darkness: np.ndarray, seed: int
+) -> Attachment:
+    """Short hairs where the photograph shows brows.
+
+    Args:
+        vertices: [V, 3] in decimetres.
+        triangles: of the outer skin.
+        landmarks: 68 vertex ids.
+        darkness: how much darker than its surroundings the photographed skin is at each vertex [V], 0 to 255.
+        seed: of the hairs.
+    """
+    rng = np.random.default_rng([seed, 8])
+    eyes, line = vertices[landmarks[36:48]], vertices[landmarks[17:27]]
+    above = (vertices[:, 1] > eyes[:, 1].max() + 0.02) & (vertices[:, 1] < line[:, 1].max() + 0.05)
+    across = np.abs(vertices[:, 0]) < np.abs(line[:, 0]).max() + 0.1
+    density = np.where(above & across & (vertices[:, 2] > eyes[:, 2].min()), np.clip((darkness - 8) / 30, 0, 1), 0.0)
+    normals = _vertex_normals(vertices, triangles)
+    chosen, weights = scatter_on_surface(vertices, triangles, density, 2 * BROW_HAIRS, seed)
+    ids = triangles[chosen]
+    roots = (vertices[ids] * weights[..., None]).sum(1)
+    normal = (normals[ids] * weights[..., None]).sum(1)
+    side = np.sign(roots[:, :1])
+    inner = np.clip(1 - np.abs(roots[:, :1]) / 0.28, 0, 1)
+    comb = np.concatenate([side * (1 - 0.6 * inner), 0.25 + 0.9 * inner, -0.35 * (1 - inner)], axis=1)
+    comb = comb + rng.normal(size=comb.shape) * 0.18
+    comb -= (comb * normal).sum(1, keepdims=True) * normal
+    comb /= np.linalg.norm(comb, axis=1, keepdims=True)
+    t = np.linspace(0, 1, BROW_POINTS)
+    length = rng.uniform(0.035, 0.065, (len(ids), 1, 1))
+    path = comb[:, None] * t[None, :, None] * length
+    path = path + normal[:, None] * (0.001 + 0.010 * (t - 0.9 * t**2))[None, :, None]
+    half = np.cross(comb, normal)[:, None] * (0.0018 * (1 - 0.8 * t**2))[None, :, None] / 2
+    offsets = np.stack([path - half, path + half], axis=2).reshape(-1, 3).astype(np.float32)
+    v = np.broadcast_to(1 - t[None, :, None], (len(ids), BROW_POINTS, 2))
+    u = np.broadcast_to(rng.random((len(ids), 1, 1)), v.shape)
+    return Attachment(
+        "brows", ids.repeat(BROW_POINTS * 2, 0), weights.repeat(BROW_POINTS * 2, 0).astype(np.float32), offsets,
+        ribbon_triangles(len(ids), BROW_POINTS), np.stack([u, v], -1).reshape(-1, 2).astype(np.float32),
+        moves=True, head_weight=1.0,
     )  # fmt: skip
 
 
@@ -155,8 +210,8 @@ def _vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 # Rings of the shirt from the collar down: half width, z of front and back, y of the sides, the front and the back.
 SHIRT_RINGS = (
-    (0.79, -0.15, -1.64, -1.12, -1.34, -1.02),
-    (1.02, -0.13, -1.73, -1.19, -1.47, -1.10),
+    (0.70, -0.17, -1.64, -1.12, -1.34, -1.02),
+    (0.96, -0.14, -1.73, -1.19, -1.47, -1.10),
     (1.32, -0.09, -1.83, -1.28, -1.66, -1.24),
     (1.75, 0.09, -1.93, -1.54, -1.94, -1.54),
     (2.02, 0.24, -1.96, -1.99, -2.29, -1.99),

@@ -18,8 +18,8 @@ from gha.errors import InputError
 from gha.geometry.rotations import axis_angle_to_matrix
 
 from ._ict_files import IctArrays, read_ict
-from ._ict_parts import Attachment, hair, head_weights, lashes, shirt
-from ._ict_skin import EYE_IRIS_DEGREES, EYE_IRIS_RADIUS, ict_materials
+from ._ict_parts import Attachment, brows, hair, head_weights, lashes, scalp_density, shirt
+from ._ict_skin import EYE_IRIS_DEGREES, EYE_IRIS_RADIUS, ict_materials, paint_on_texture, photographed_darkness
 from .face_model import Appearance, FaceModel
 from .hair import HAIR_STYLES
 
@@ -35,7 +35,7 @@ DRAWN = {
     "M_ScleraLeft": "eye",
     "M_ScleraRight": "eye",
 }
-MATERIAL_ORDER = ("face", "back", "teeth", "gums", "eye", "lashes", "hair", "cloth")
+MATERIAL_ORDER = ("face", "back", "teeth", "gums", "eye", "lashes", "brows", "hair", "cloth")
 
 
 class IctHead(FaceModel):
@@ -92,6 +92,9 @@ class IctHead(FaceModel):
         if "M_EyeLashes" in arrays.material_names:
             card = arrays.triangle_material == arrays.material_names.index("M_EyeLashes")
             attachments.append(lashes(neutral, arrays.triangles[card], arrays.uvs, arrays.triangle_uvs[card]))
+        darkness = photographed_darkness(self.textures, _vertex_uvs(arrays, "M_Face"))
+        if darkness is not None:
+            attachments.append(brows(neutral, outer, arrays.landmarks, darkness, seed))
         if hair_style is not None:
             attachments.append(hair(neutral, outer, hair_style, seed))
         self._follow = [(a.moves, torch.from_numpy(a.ids), _tensor(a.weights), _tensor(a.offsets)) for a in attachments]
@@ -99,6 +102,11 @@ class IctHead(FaceModel):
         self.head_weights = torch.from_numpy(np.concatenate([head_weights(neutral), *weights]))
         triangles, self._corner_uvs, self._triangle_materials = _lay_out(arrays, self._eyes, neutral, attachments)
         self.triangles = torch.from_numpy(triangles)
+        density = scalp_density(neutral) if hair_style is not None else np.zeros(len(neutral))
+        self._scalp = {}
+        for name in ("face", "back"):
+            drawn = self._triangle_materials == MATERIAL_ORDER.index(name)
+            self._scalp[name] = paint_on_texture(self._corner_uvs[drawn], density[triangles[drawn]])
 
     def vertices(self, identity: Tensor, expression: Tensor) -> Tensor:
         """Canonical vertices [..., V, 3] for identity [..., I] and expression [..., E]."""
@@ -123,7 +131,7 @@ class IctHead(FaceModel):
 
     def appearance(self, identity: Tensor, seed: int) -> Appearance:
         """Textures and materials; the photographed skin is the same for every identity, ``seed`` varies colours."""
-        materials = ict_materials(self.textures, seed)
+        materials = ict_materials(self.textures, self._scalp, seed)
         count = len(self._corner_uvs)
         return Appearance(
             uvs=self._corner_uvs.reshape(-1, 2),
@@ -175,6 +183,14 @@ def _tensor(array: np.ndarray) -> Tensor:
 def _vertices_of(arrays: IctArrays, material: str) -> np.ndarray:
     """Vertex ids of one material, sorted."""
     return np.unique(arrays.triangles[arrays.triangle_material == arrays.material_names.index(material)])
+
+
+def _vertex_uvs(arrays: IctArrays, material: str) -> np.ndarray:
+    """Texture coordinates [V, 2] of the vertices of one material, 0 elsewhere."""
+    uvs = np.zeros((len(arrays.neutral), 2), dtype=np.float32)
+    drawn = arrays.triangle_material == arrays.material_names.index(material)
+    uvs[arrays.triangles[drawn]] = arrays.uvs[arrays.triangle_uvs[drawn]]
+    return uvs
 
 
 def _face_region(arrays: IctArrays) -> np.ndarray:
