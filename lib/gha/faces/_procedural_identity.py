@@ -6,7 +6,7 @@ import numpy as np
 
 from ._procedural_sculpture import EYE_CENTRE
 
-STRENGTH = 1.35  # of all traits
+STRENGTH = 1.2  # of all traits
 EYE_RIGID, EYE_FREE = 0.16, 0.42  # radii in dm: inside the first the eye moves as one, outside the second not at all
 
 
@@ -115,7 +115,7 @@ def _ear_size(p: np.ndarray) -> np.ndarray:
 
 
 def _cheek_fullness(p: np.ndarray) -> np.ndarray:
-    return _both(p, (0.45, -0.58, 0.02), (0.17, 0.2, 0.25), (0.035, 0, 0.022))
+    return _both(p, (0.45, -0.58, 0.02), (0.17, 0.2, 0.25), (0.022, 0, 0.014))
 
 
 def _neck_width(p: np.ndarray) -> np.ndarray:

@@ -86,7 +86,7 @@ def _jaw_weights(head: HeadGrid, points: np.ndarray, closed: bool) -> np.ndarray
         smoothed = mean @ weight
         smoothed[lip_ids] = weight[lip_ids]
         weight = smoothed
-    return np.clip(weight, 0, 1)
+    return np.clip((weight - 0.005) / 0.99, 0, 1)  # exactly still where smoothing leaves next to nothing
 
 
 def lid_axis(side: int) -> np.ndarray:

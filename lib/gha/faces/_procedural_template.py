@@ -89,15 +89,15 @@ def face_mask(points: np.ndarray, head: HeadGrid) -> np.ndarray:
     for eye in (head.left_eye, head.right_eye):
         inside[eye.vertices[EYE_LAYERS:]] = True
     oval = (x / 0.74) ** 2 + ((y + 0.28) / 0.90) ** 2 < 1
-    return oval & (z > -0.35) & (y > -1.14) & ~inside
+    return oval & (z > -0.35) & (y > -1.02 - 0.3 * (z + 0.1)) & ~inside
 
 
 def _head_weights(parts: list[Part]) -> np.ndarray:
     weights = []
     for part in parts:
         y, z = part.vertices[:, 1], part.vertices[:, 2]
-        top = -1.02 + 0.28 * smooth_step(-z, 0.2, 1.2)  # the throat bends lower than the nape
-        moving = smooth_step(y, top - 0.75, top) if part.name == "skin" else np.ones(len(y))
+        top = np.interp(z, [-1.4, -0.45, 0.1], [-0.72, -1.08, -1.22])  # the throat bends lower than the nape
+        moving = smooth_step(y, top - 0.65, top) if part.name == "skin" else np.ones(len(y))
         weights.append(0 * moving if part.material == "cloth" else moving)
     return np.concatenate(weights)
 
