@@ -1,23 +1,13 @@
 import logging
 import os
-import subprocess
+import runpy
 import sys
-from dataclasses import dataclass
 
 import pytest
 
 from gha.apps import cli
 from gha.apps.command import report_errors, run_command
 from gha.errors import GhaError
-
-
-@dataclass
-class Settings:
-    """Settings."""
-
-    steps: int = 3
-    """How many."""
-
 
 SCHEMA = "gha.training.stage:LoopConfig"
 
@@ -99,7 +89,9 @@ def test_a_verb_runs_with_its_arguments(monkeypatch):
     assert os.environ.pop("GHA_DEBUG") == "1"
 
 
-def test_the_installed_command():
-    result = subprocess.run([sys.executable, "-m", "gha", "--help"], capture_output=True, text=True)
-    assert result.returncode == 0
-    assert "train-gaussian" in result.stdout
+def test_python_dash_m(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gha", "--help"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("gha", run_name="__main__")
+    assert caught.value.code == 0
+    assert "train-gaussian" in capsys.readouterr().out
