@@ -86,3 +86,20 @@ def test_named_generators_continue():
     assert torch.equal(torch.rand(2, generator=other), expected)
     with pytest.raises(CheckpointError, match="random generator 'zoom'"):
         restore_random_state(state, zoom=other)
+
+
+@pytest.mark.cuda
+def test_step_counters_stay_where_the_optimiser_keeps_them():
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    for fused in (False, True):
+        parameter = torch.nn.Parameter(torch.ones(3, device="cuda"))
+        optimizer = torch.optim.Adam([parameter], fused=fused)
+        parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        expected = optimizer.state[parameter]["step"].device
+        flat = {key: value.cuda() for key, value in flatten_optimizer_state(optimizer, [("p", parameter)]).items()}
+        restore_optimizer_state(optimizer, [("p", parameter)], flat)
+        assert optimizer.state[parameter]["step"].device == expected
+        assert optimizer.state[parameter]["exp_avg"].device.type == "cuda"
+        optimizer.step()

@@ -106,4 +106,5 @@ def _check_shapes(name: str, parameter: Tensor, state: Mapping[str, Tensor]) -> 
                 f"optimiser state {name}:{key} has shape {list(value.shape)} in the checkpoint, "
                 f"the parameter has {list(parameter.shape)}"
             )
-    return {key: value.clone() for key, value in state.items()}
+    # Step counters start on the host, where the optimiser keeps them unless it is fused: reading one must not sync.
+    return {key: value.clone() if value.ndim else value.cpu().clone() for key, value in state.items()}
