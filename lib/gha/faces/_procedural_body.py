@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ._procedural_distance import Solid, compile_solids, march
@@ -44,8 +46,18 @@ def shirt() -> list[Part]:
         on_torso = march(ring, direction, TORSO_SOLIDS, 40)
         near_collar = np.clip(1 - t / 0.10, 0, 1)
         rows.append(on_torso * (1 - near_collar) + (collar * (1 - t) + on_torso * t) * near_collar)
-    cloth = sheet("shirt", "cloth", np.stack(rows)[::-1], True, (0.0, 0.0, 1.0, 0.85))
-    return [cloth, _collar(collar, angle)]
+    points = np.stack(rows)[::-1]
+    cloth = sheet("shirt", "cloth", points, True, (0.0, 0.0, 1.0, 1.0))
+    return [replace(cloth, uvs=_stitch_layout(points)), _collar(collar, angle)]
+
+
+def _stitch_layout(points: np.ndarray) -> np.ndarray:
+    """Texture coordinates [rows * (columns + 1), 2]: v falls with the length of the cloth from the collar down."""
+    step = np.linalg.norm(np.diff(points, axis=0), axis=2)
+    below = np.concatenate([np.cumsum(step[::-1], axis=0)[::-1], np.zeros((1, COLUMNS))])
+    v = 0.85 * (1 - below / below.max())
+    u = np.broadcast_to(np.linspace(0, 1, COLUMNS + 1), (len(points), COLUMNS + 1))
+    return np.stack([u, np.concatenate([v, v[:, :1]], axis=1)], axis=-1).reshape(-1, 2)
 
 
 def _collar(ring: np.ndarray, angle: np.ndarray) -> Part:

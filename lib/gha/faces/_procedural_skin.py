@@ -37,14 +37,14 @@ GUIDE = np.array(
 )
 COLUMN_DEGREES = ((0, 0), (5, 6.3), (18, 23.5), (31, 43.5), (40, 62), (50, 92), (60, 131), (72, 180))
 CROWN = (0.0, 1.11, -0.73)
-INNER_CANTHUS = np.array([-0.148, -0.024])  # (x, y) from the centre of the left eye
-OUTER_CANTHUS = np.array([0.138, 0.010])
-LID_HEIGHTS = (0.064, 0.044)  # upper and lower lid above and below the line between the corners
-MOUTH_CORNER = (0.248, -0.680)
+INNER_CANTHUS = np.array([-0.152, -0.026])  # (x, y) from the centre of the left eye
+OUTER_CANTHUS = np.array([0.146, 0.012])
+LID_HEIGHTS = (0.067, 0.046)  # upper and lower lid above and below the line between the corners
+MOUTH_CORNER = (0.246, -0.674)
 # Half of each lip curve as (x, y) from the middle to the corner.
 UPPER_BORDER = ((0, -0.594), (0.03, -0.586), (0.062, -0.581), (0.12, -0.599), (0.19, -0.637), MOUTH_CORNER)
 LOWER_BORDER = ((0, -0.778), (0.06, -0.775), (0.12, -0.762), (0.18, -0.735), (0.225, -0.704), MOUTH_CORNER)
-CONTACT = ((0, -0.674), (0.05, -0.671), (0.10, -0.671), (0.16, -0.676), (0.21, -0.680), MOUTH_CORNER)
+CONTACT = ((0, -0.674), (0.05, -0.671), (0.10, -0.671), (0.16, -0.675), (0.21, -0.676), MOUTH_CORNER)
 LIP_ARC = np.radians([52, -78])  # directions of the surface's cross-section at the border and at the contact line
 LIP_DEPTHS = (0.075, 0.095)  # of the rounded section of upper and lower lip
 DETAIL_CENTRE, DETAIL_SIZE, DETAIL_PULL = np.array([0.0, -0.45, 0.37]), np.array([0.10, 0.045, 0.09]), 4.0  # nostrils

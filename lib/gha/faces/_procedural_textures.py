@@ -68,7 +68,7 @@ def brow_density(points: np.ndarray) -> np.ndarray:
     """How densely brow hair grows [N] in [0, 1]."""
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     along = np.clip((x - 0.09) / 0.49, 0, 1)
-    centre = PchipInterpolator([0, 0.3, 0.62, 0.8, 1], [0.175, 0.203, 0.222, 0.207, 0.160])(along)
+    centre = PchipInterpolator([0, 0.3, 0.62, 0.8, 1], [0.170, 0.200, 0.230, 0.222, 0.185])(along)
     thickness = PchipInterpolator([0, 0.12, 0.5, 0.8, 1], [0.022, 0.030, 0.026, 0.016, 0.006])(along)
     away = np.abs(y - centre) / thickness
     ends = smooth_step(x, 0.085, 0.14) * (1 - smooth_step(x, 0.53, 0.58))
@@ -118,7 +118,7 @@ def paint_skin(template: Template, person: Complexion, seed: int, size: int) -> 
     coarse, fine = fractal_noise(points, 9.0, 4, lattice), value_noise(points, 140.0, lattice)
     colour = _skin_tone(points, person, coarse, fine, lattice)
     colour = _paint_lips(colour, points, masks, person, lattice)
-    colour = _blend(colour, mix_tones(SKIN_TONES, person.tone) * [0.96, 0.76, 0.72], 0.8 * masks[:, 2])
+    colour = _blend(colour, mix_tones(SKIN_TONES, person.tone) * [1.0, 0.82, 0.78], 0.5 * masks[:, 2])
     nostril = smooth_step(masks[:, 3], 0.002, 0.022) * 0.9
     colour = _blend(colour, np.array([0.10, 0.035, 0.03]), nostril)
     strands = value_noise(points * np.array([1.0, 0.35, 1.0], np.float32), 150.0, lattice)
