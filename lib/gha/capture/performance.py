@@ -138,12 +138,9 @@ def recorded_performance(path: str | Path, frames: int, seed: int = 0, held_out:
     free = max(1, round(frames * held_out)) if held_out > 0 else 0
     boundary = round(len(sequence) * (frames - free) / frames)
     # Nothing close to the border: neighbouring frames of a recording look alike.
-    chosen = np.concatenate(
-        [
-            np.linspace(0, boundary - 1, frames - free),
-            np.linspace(min(boundary + 30, len(sequence) - 1), len(sequence) - 1, free),
-        ]
-    )
+    gap = min(30, (len(sequence) - boundary) // 4)
+    train = np.linspace(0, boundary - 1, frames - free)
+    chosen = np.concatenate([train, np.linspace(boundary + gap, len(sequence) - 1, free)])
     chosen = np.rint(chosen).astype(int)
     expression = sequence.expression.numpy()[chosen].clip(0, 1)
     times = chosen / sequence.fps

@@ -15,16 +15,16 @@ MAX_SHIFT = 0.10  # decimetres
 def smooth_noise(times: np.ndarray, channels: int, period: float, rng: np.random.Generator) -> np.ndarray:
     """Slow random motion [T, channels] that stays within about [-1, 1]; ``period`` in seconds."""
     waves = 4
-    rate = 2 * np.pi / (period * np.exp(rng.uniform(-0.7, 0.7, (waves, channels))))
+    rate = 2 * np.pi / (period * np.exp(rng.uniform(-0.35, 0.5, (waves, channels))))
     phase, size = rng.uniform(0, 2 * np.pi, (waves, channels)), rng.uniform(0.5, 1.0, (waves, channels))
     wave = np.sin(times[:, None, None] * rate + phase) * size
-    return np.tanh(1.6 * wave.sum(1) / np.sqrt((size**2).sum(0)))
+    return np.tanh(1.2 * wave.sum(1) / np.sqrt((size**2).sum(0)))
 
 
 def head_motion(times: np.ndarray, amount: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Axis-angle [T, 3] about the neck and shift [T, 3] in decimetres; ``amount`` 1 reaches :data:`MAX_TURN`."""
     rng = np.random.default_rng([seed, 1])
-    turn = smooth_noise(times, 3, 3.2, rng) * MAX_TURN * amount
+    turn = smooth_noise(times, 3, 4.5, rng) * MAX_TURN * amount
     return turn, smooth_noise(times, 3, 5.0, rng) * MAX_SHIFT * amount
 
 

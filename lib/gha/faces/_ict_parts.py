@@ -100,7 +100,7 @@ def _lashes_of_card(
     """Followed vertices [n * LASH_POINTS * 2, 3] and weights of the lashes on one card, found in its texture plane."""
     used = uvs[np.unique(triangle_uvs)]
     low, high = used.min(0), used.max(0)
-    start = np.linspace(0.02, 0.98, count) + rng.normal(size=count) * 0.006
+    start = np.linspace(0.07, 0.95, count) + rng.normal(size=count) * 0.006
     lean = (start - 0.5) * 0.06 + rng.normal(size=count) * 0.01
     reach = 0.5 + 0.4 * rng.random(count)
     t = np.linspace(0, 1, LASH_POINTS)
@@ -132,7 +132,9 @@ HAIRLINE_Y = (-0.66, -0.66, -0.52, -0.15, 0.2, 0.38, 0.42, 0.2, -0.02, 0.1, 0.44
 def scalp_density(vertices: np.ndarray) -> np.ndarray:
     """Float [V]: where hair grows, by height above the hairline seen from the side (decimetres, front is +z)."""
     line = np.interp(vertices[:, 2], HAIRLINE_Z, HAIRLINE_Y)
-    return np.clip((vertices[:, 1] - line) / 0.16, 0, 1)
+    x, y, z = np.abs(vertices[:, 0]), vertices[:, 1], vertices[:, 2]
+    ear = (x > 0.70) & (y < 0.42) & (z > -1.05) & (z < -0.40)
+    return np.where(ear, 0.0, np.clip((y - line) / 0.16, 0, 1))
 
 
 def hair(vertices: np.ndarray, triangles: np.ndarray, style: str, seed: int) -> Attachment:

@@ -63,18 +63,20 @@ def photographed_darkness(textures: Path, uvs: np.ndarray) -> np.ndarray | None:
 
 def _noise(size: int, sigma: float | tuple[float, float], rng: np.random.Generator) -> np.ndarray:
     """Smooth noise [size, size] of unit variance; two numbers smooth rows and columns differently."""
-    noise = gaussian_filter(rng.standard_normal((size, size), dtype=np.float32), sigma, mode="wrap")
-    return noise / noise.std()
+    tile = min(size, 512)  # finer than anyone notices that it repeats
+    noise = gaussian_filter(rng.standard_normal((tile, tile), dtype=np.float32), sigma, mode="wrap")
+    return np.tile(noise / noise.std(), (size // tile, size // tile))
 
 
 def _skin(photograph: np.ndarray, tone: np.ndarray, scalp: np.ndarray, hair: np.ndarray, seed: int) -> Material:
     """The photograph enlarged, with pores: relief and a little colour finer than it resolves."""
     rng = np.random.default_rng(1000 + seed)
+    gray = photograph.astype(np.float32).mean(-1)
+    # What is darker than its surroundings in the photograph (stubble, creases) lies deeper.
+    relief = np.clip((gray - gaussian_filter(gray, 3)) / 25, -1, 1)
+    relief = np.asarray(Image.fromarray(relief).resize((SKIN_SIZE, SKIN_SIZE), Image.Resampling.BICUBIC))
     large = Image.fromarray(photograph).resize((SKIN_SIZE, SKIN_SIZE), Image.Resampling.BICUBIC)
     colour = np.asarray(large, dtype=np.float32)
-    gray = colour.mean(-1)
-    # What is darker than its surroundings in the photograph (stubble, creases) lies deeper.
-    relief = np.clip((gray - gaussian_filter(gray, 6)) / 25, -1, 1)
     pores = np.minimum(_noise(SKIN_SIZE, 2.0, rng) + 0.4, 0.0)
     grain = _noise(SKIN_SIZE, 1.2, rng)
     height = 0.5 + 0.16 * pores + 0.05 * _noise(SKIN_SIZE, 5.0, rng) + 0.10 * relief
@@ -122,5 +124,11 @@ def _cloth(colour: np.ndarray, seed: int) -> Material:
     texture = np.clip(colour * shade[..., None], 0, 1) * 255
     bump = np.clip((height + 0.25) / 1.5, 0, 1) * 255
     return Material(
-        "cloth", texture.astype(np.uint8), specular=0.01, gloss=8.0, two_sided=True, bump=bump.astype(np.uint8), bump_depth=0.02
+        "cloth",
+        texture.astype(np.uint8),
+        specular=0.01,
+        gloss=8.0,
+        two_sided=True,
+        bump=bump.astype(np.uint8),
+        bump_depth=0.02,
     )
