@@ -87,8 +87,8 @@ def spread_over_texture(
     out, covered = _rasterise(uvs, triangle_uvs, triangles, np.asarray(values, np.float32), size)
     for _ in range(4):
         for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
-            source, known = np.roll(out, step, axis), np.roll(covered, step, axis)
-            fill = known & ~covered
-            out[fill] = source[fill]
-            covered = covered | fill
+            rows, columns = np.nonzero(np.roll(covered, step, axis) & ~covered)
+            beside = ((rows - step) % size, columns) if axis == 0 else (rows, (columns - step) % size)
+            out[rows, columns] = out[beside]
+            covered[rows, columns] = True
     return out

@@ -62,7 +62,7 @@ def scalp_hair(template: Template, strands: int) -> Rooted:
     points, triangles = _skin_of(template)
     above = above_hairline(points)
     beside_ear = (np.abs(points[:, 2] + 0.86) < 0.17) & (points[:, 1] < 0.10) & (points[:, 1] > -0.47)
-    density = smooth_step(above, 0.0, 0.06) * ~beside_ear * (points[:, 1] > -0.7)
+    density = smooth_step(above, -0.02, 0.05) * ~beside_ear * (points[:, 1] > -0.7)
     chosen, weights = scatter_on_surface(points, triangles, density, strands, seed=11)
     corner_ids = triangles[chosen]
     roots = (points[corner_ids] * weights[..., None]).sum(1)
@@ -73,7 +73,8 @@ def scalp_hair(template: Template, strands: int) -> Rooted:
     growth = (
         (1 - 0.75 * over_ear) * (1 - 0.55 * low_side) * (0.35 + 0.65 * smooth_step(above_hairline(roots), 0.0, 0.15))
     )
-    grown = [grow_hair(roots, normals, style, 12, growth) for style in HAIR_STYLES.values()]
+    thickness = min((6000 / strands) ** 0.7, 3.0)
+    grown = [grow_hair(roots, normals, style, 12, growth, thickness) for style in HAIR_STYLES.values()]
     offsets = np.stack([g.offsets.reshape(strands, -1, 3) for g in grown])
     return Rooted("hair", corner_ids, weights, offsets, False, grown[0].triangles, grown[0].uvs)
 

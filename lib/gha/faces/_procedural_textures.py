@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +26,7 @@ HAIRLINE = (
     (88, -0.20), (93, -0.20), (97, 0.02), (105, 0.08), (115, 0.0), (121, -0.25), (128, -0.47), (145, -0.58),
     (180, -0.62),
 )  # fmt: skip
+BAND = 1 << 16  # texels painted at a time
 HAIRLINE_CENTRE = -0.60  # depth of the axis those directions are seen from
 
 
@@ -110,11 +113,23 @@ def _blend(colour: np.ndarray, other: np.ndarray, weight: np.ndarray) -> np.ndar
 def paint_skin(template: Template, person: Complexion, seed: int, size: int) -> Material:
     """The skin of head, neck and ears."""
     is_skin = template.triangle_materials == MATERIALS.index("skin")
+    masks = vertex_masks(template)
     values = spread_over_texture(
-        template.uvs, template.triangle_uvs[is_skin], template.triangles[is_skin], vertex_masks(template), size
-    ).reshape(-1, 7)
-    points, masks = np.ascontiguousarray(values[:, :3]), values[:, 3:]
+        template.uvs, template.triangle_uvs[is_skin], template.triangles[is_skin], masks, size
+    ).reshape(-1, masks.shape[1])
     lattice = noise_lattice(seed)
+    # Every texel is painted by itself, so bands of any size give the same picture; threads make it quick.
+    bands = np.array_split(values, max(len(values) // BAND, 1))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        painted = list(threads.map(lambda band: _paint_texels(band, person, lattice), bands))
+    colour = np.concatenate([c for c, _ in painted]).reshape(size, size, 3)
+    relief = np.concatenate([r for _, r in painted]).reshape(size, size)
+    return Material("skin", colour, 0.14, 14.0, relief, 0.0028)
+
+
+def _paint_texels(values: np.ndarray, person: Complexion, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Colour uint8 [N, 3] and relief uint8 [N] of texels described by ``vertex_masks`` [N, 7]."""
+    points, masks = np.ascontiguousarray(values[:, :3]), values[:, 3:]
     coarse, fine = fractal_noise(points, 9.0, 4, lattice), value_noise(points, 140.0, lattice)
     colour = _skin_tone(points, person, coarse, fine, lattice)
     colour = _paint_lips(colour, points, masks, person, lattice)
@@ -124,14 +139,16 @@ def paint_skin(template: Template, person: Complexion, seed: int, size: int) -> 
     strands = value_noise(points * np.array([1.0, 0.35, 1.0], np.float32), 150.0, lattice)
     brows = np.clip(brow_density(points) * 1.2 + 0.6 * strands - 0.45, 0, 1) * 0.6
     colour = _blend(colour, person.hair * 0.8, brows)
+    colour = _blend(colour, person.hair * 0.55, 0.92 * _scalp(points, coarse, fine))
+    return to_bytes(colour), _relief(points, masks, lattice)
+
+
+def _scalp(points: np.ndarray, coarse: np.ndarray, fine: np.ndarray) -> np.ndarray:
+    """Where the scalp is as dark as the hair above it [N], with an irregular edge; bare behind the ears."""
     scalp = smooth_step(above_hairline(points) + 0.05 * coarse + 0.02 * fine, -0.03, 0.07) * (points[:, 1] > -0.7)
-    behind_ear = (
-        (np.abs(points[:, 0]) > 0.70) & (np.abs(points[:, 2] + 0.86) < 0.2) & (np.abs(points[:, 1] + 0.16) < 0.32)
-    )
-    colour = _blend(colour, person.hair * 0.55, 0.92 * scalp * ~behind_ear)
-    return Material(
-        "skin", to_bytes(colour).reshape(size, size, 3), 0.14, 14.0, _relief(points, masks, lattice, size), 0.0022
-    )
+    x, y, z = points.T
+    behind_ear = (np.abs(x) > 0.70) & (np.abs(z + 0.86) < 0.2) & (np.abs(y + 0.16) < 0.32)
+    return scalp * ~behind_ear
 
 
 def _skin_tone(
@@ -169,11 +186,11 @@ def _paint_lips(
     return _blend(colour, tone * 0.42, 0.85 * smooth_step(masks[:, 1], 0.1, 1.0))
 
 
-def _relief(points: np.ndarray, masks: np.ndarray, lattice: np.ndarray, size: int) -> np.ndarray:
-    """Pores, fine wrinkles of the forehead and around the eyes, and vertical lines of the lips: uint8 [size, size]."""
+def _relief(points: np.ndarray, masks: np.ndarray, lattice: np.ndarray) -> np.ndarray:
+    """Pores, fine wrinkles of the forehead and around the eyes, and vertical lines of the lips: uint8 [N]."""
     pores = 0.5 * value_noise(points, 95.0, lattice) + 0.5 * value_noise(points, 190.0, lattice)
     forehead = smooth_step(points[:, 1], 0.28, 0.40) * (1 - smooth_step(points[:, 1], 0.55, 0.66))
     wave = points[:, 1] + 0.035 * fractal_noise(points, 2.5, 2, lattice)
     wrinkles = forehead * np.sin(wave * 2 * np.pi / 0.085) ** 8 * smooth_step(points[:, 2], -0.1, 0.1)
     lips = value_noise(points * np.array([1.0, 0.15, 0.15], np.float32), 90.0, lattice) * (masks[:, 0] > 0.5)
-    return to_bytes(0.55 + 0.30 * pores - 0.25 * wrinkles + 0.4 * lips).reshape(size, size)
+    return to_bytes(0.55 + 0.30 * pores - 0.25 * wrinkles + 0.4 * lips)

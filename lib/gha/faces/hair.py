@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-POINTS = 6  # points along a strand; a ribbon has twice as many vertices
+POINTS = 7  # points along a strand; a ribbon has twice as many vertices
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,12 @@ def _locks(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def grow_hair(
-    roots: np.ndarray, normals: np.ndarray, style: HairStyle, seed: int, growth: np.ndarray | None = None
+    roots: np.ndarray,
+    normals: np.ndarray,
+    style: HairStyle,
+    seed: int,
+    growth: np.ndarray | None = None,
+    thickness: float = 1.0,
 ) -> Strands:
     """Strands of a hair style on any scalp.
 
@@ -124,6 +129,7 @@ def grow_hair(
         style: how they lie.
         seed: of the random numbers.
         growth: factor on the length of each strand [N], for example smaller at the hairline; default 1.
+        thickness: factor on the width of all ribbons; more strands need less to cover the scalp.
     """
     rng = np.random.default_rng(seed)
     count = len(roots)
@@ -137,7 +143,8 @@ def grow_hair(
     wave = style.wave * (0.5 + rng.random(count))
     path, across = _follow_scalp(roots, normals, style, (centre, size), heights, length, stray, wave, rng)
     twist = rng.normal(size=(count, 1, 1)) * 0.35
-    width = style.width * (1 - 0.75 * (np.arange(POINTS) / (POINTS - 1)) ** 2)[None, :, None]
+    along = np.arange(POINTS) / (POINTS - 1)
+    width = style.width * thickness * (np.minimum(0.5 + 3 * along, 1) * (1 - 0.85 * along**2.5))[None, :, None]
     half = (across + twist * normals[:, None]) * width / 2
     offsets = np.stack([path - half, path + half], axis=2) - roots[:, None, None]
     return Strands(offsets.astype(np.float32), ribbon_triangles(count, POINTS), strand_uvs(count, POINTS, rng))
@@ -172,6 +179,9 @@ def _follow_scalp(
         if p > 0:
             path[:, p] += (wave * np.sin(phase + p * 1.7))[:, None] * across[:, p]
         position = path[:, p] + direction * (length / (POINTS - 1))[:, None]
+    for _ in range(2):  # take out the corners where the nearest root changed
+        path[:, 1:-1] += 0.25 * (path[:, :-2] - 2 * path[:, 1:-1] + path[:, 2:])
+        across[:, 1:-1] += 0.25 * (across[:, :-2] - 2 * across[:, 1:-1] + across[:, 2:])
     return path, across
 
 

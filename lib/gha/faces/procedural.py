@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ._procedural_strands import Rooted
 
 
+HAIR_PER_TEXEL = 6  # ribbons for each texel along the side of the skin texture
+
+
 class ProceduralHead(FaceModel):
     """Our own head: skull, jaw, lips, lids, eyes, teeth, tongue, ears, hair, brows, lashes, neck and shirt.
 
@@ -24,18 +27,19 @@ class ProceduralHead(FaceModel):
 
     Args:
         texture_size: texels along each side of the skin texture; 2048 for full detail, 512 for small captures.
-        hair_strands: number of ribbons of hair.
+        hair_strands: number of ribbons of hair; None takes as many as the texture size is worth.
     """
 
     name = "procedural"
     version = "1"
 
-    def __init__(self, texture_size: int = 2048, hair_strands: int = 6000) -> None:
+    def __init__(self, texture_size: int = 2048, hair_strands: int | None = None) -> None:
         from ._procedural_expressions import EXPRESSION_NAMES
         from ._procedural_identity import IDENTITY_NAMES
         from ._procedural_strands import brows, lashes, scalp_hair
         from ._procedural_template import NECK_PIVOT, build_template
 
+        hair_strands = HAIR_PER_TEXEL * texture_size if hair_strands is None else hair_strands
         if texture_size < 64 or hair_strands < 1:
             raise InputError(
                 "expected texture_size >= 64 and hair_strands >= 1, "
