@@ -6,6 +6,7 @@ moves and colours it near facial landmarks, head pose elsewhere; a similarity tr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 
 from gha.faces.code import HeadCode
 from gha.geometry import (
+    ActiveTetrahedra,
     Camera,
+    SurfaceTopology,
     SurfaceTracker,
     TetrahedralLattice,
     extract_sparse,
@@ -46,9 +49,11 @@ class MeshHeadConfig:
     """Radius of that sphere in decimetres."""
     pose_deform_input: str = "neutral"
     """Positions the pose displacement sees: "neutral" (paper) or "deformed" by expression (released code)."""
+    search_interval: int = 1
+    """Training steps for which the lattice edges that the surface crosses are kept before they are searched again.
+    Above 1 is faster, and exact as long as the surface stays on the same edges."""
     full_search_interval: int = 20
-    """The whole lattice is searched for surface every so many surface extractions; in between only a band around
-    the last surface."""
+    """The whole lattice is searched at every so many searches; in between only the surroundings of the last surface."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,24 @@ class NeutralSurface:
     vertices: Tensor
     features: Tensor
     triangles: Tensor
+
+
+@dataclass(frozen=True)
+class _CrossedEdges:
+    """Lattice vertices at the ends of edges that the surface crosses, and how its vertices and triangles follow."""
+
+    positions: Tensor  # [M, 3]
+    topology: SurfaceTopology
+
+    @classmethod
+    def of(cls, lattice: TetrahedralLattice, signed_distance: Callable[[Tensor], Tensor]) -> _CrossedEdges:
+        """Search the whole lattice."""
+        return cls.from_active(extract_sparse(lattice, signed_distance))
+
+    @classmethod
+    def from_active(cls, active: ActiveTetrahedra) -> _CrossedEdges:
+        """Triangulate inside the tetrahedra that a search found."""
+        return cls(active.vertices, marching_tetrahedra(active.sdf, active.tets))
 
 
 @dataclass(frozen=True)
@@ -103,6 +126,8 @@ class MeshHead(nn.Module):
         self.geometry = MLP(position_size, config.geometry.hidden(), 4 + config.fields.feature_size)
         self.neutral_landmarks = nn.Parameter(landmarks.detach().clone())
         self._tracker: SurfaceTracker | None = None
+        self._crossed: _CrossedEdges | None = None
+        self._age = 0
 
     def signed_distance(self, positions: Tensor) -> Tensor:
         """Signed distance [M] at canonical positions [M, 3], positive outside; not exactly a distance."""
@@ -125,39 +150,49 @@ class MeshHead(nn.Module):
         Raises:
             TrainingError: the signed distance has one sign everywhere.
         """
-        if lattice is None:
-            active = self._surface_tracker().extract(self.signed_distance)
-        else:
-            active = extract_sparse(lattice, self.signed_distance)
-        topology = marching_tetrahedra(active.sdf, active.tets)
-        raw = self.geometry(self.fields.encode_positions(active.vertices))
-        values = torch.cat([active.vertices + self.offset(raw[:, 1:4]), torch.tanh(raw[:, 4:])], dim=-1)
-        values = interpolate_on_edges(values, raw[:, 0], topology.edges)
-        return NeutralSurface(values[:, :3], values[:, 3:], topology.triangles)
+        crossed = self._search() if lattice is None else _CrossedEdges.of(lattice, self.signed_distance)
+        return self._surface(crossed, self.geometry(self.fields.encode_positions(crossed.positions)))
 
-    def _surface_tracker(self) -> SurfaceTracker:
-        """Follows the surface while it trains; otherwise every extraction searches the whole lattice."""
+    def _surface(self, crossed: _CrossedEdges, raw: Tensor) -> NeutralSurface:
+        """Interpolate the network's raw output [M, 4 + feature_size] at the ends of crossed edges."""
+        values = torch.cat([crossed.positions + self.offset(raw[:, 1:4]), torch.tanh(raw[:, 4:])], dim=-1)
+        values = interpolate_on_edges(values, raw[:, 0], crossed.topology.edges)
+        return NeutralSurface(values[:, :3], values[:, 3:], crossed.topology.triangles)
+
+    def _search(self) -> _CrossedEdges:
+        """Crossed edges: while training, of a search some steps ago near the surface before; otherwise exact."""
+        if not self.training:
+            return _CrossedEdges.of(self.lattice(self.config.edge_mm), self.signed_distance)
         device = self.neutral_landmarks.device
-        if self._tracker is None or self._tracker.lattice.device != device or not self.training:
+        if self._tracker is None or self._tracker.lattice.device != device:
             self._tracker = SurfaceTracker(self.lattice(self.config.edge_mm), self.config.full_search_interval)
-        return self._tracker
+            self._crossed, self._age = None, 0
+        if self._crossed is None or self._age >= self.config.search_interval:
+            self._crossed, self._age = _CrossedEdges.from_active(self._tracker.extract(self.signed_distance)), 0
+        self._age += 1
+        return self._crossed
 
     def forward(self, code: HeadCode, camera: Camera | None = None) -> Posed:
         """Pose the head for codes with leading dimension B; auxiliaries are computed in training mode only."""
-        surface = self.neutral_surface()
-        condition = self.fields.condition(code.expression, code.pose)
+        crossed = self._search()
+        # The learned landmarks ride along with the surface, as points that only the expression moves: one pass of
+        # each network serves both.
+        landmarks = self.neutral_landmarks if self.training else self.neutral_landmarks[:0]
+        raw = self.geometry(self.fields.encode_positions(torch.cat([crossed.positions, landmarks])))
+        raw, landmark_raw = raw.split([len(crossed.positions), len(landmarks)])
+        surface = self._surface(crossed, raw)
+        points = torch.cat([surface.vertices, landmarks + self.offset(landmark_raw[:, 1:4])])
         weights = self.fields.blend_weights(surface.vertices, self.neutral_landmarks)
+        condition = self.fields.condition(code.expression, code.pose)
+        displacement = self._displacement(points, torch.cat([weights, weights.new_ones(len(landmarks))]), condition)
+
+        count = len(surface.vertices)
+        vertices, moved_landmarks = (points + displacement).split([count, len(landmarks)], dim=-2)
         colors = self.fields.blended_color(weights, surface.features, condition, self._color_activation)
-        displacement = self._displacement(surface.vertices, weights, condition)
-        vertices = surface.vertices + displacement
         auxiliaries = None
         if self.training:
-            auxiliaries = MeshHeadAuxiliaries(
-                self._moved_landmarks(condition),
-                self.signed_distance(self.neutral_landmarks),
-                (displacement / self.config.fields.deform_scale).square().sum(-1).mean(),
-                vertices,
-            )
+            energy = (displacement[..., :count, :] / self.config.fields.deform_scale).square().sum(-1).mean()
+            auxiliaries = MeshHeadAuxiliaries(moved_landmarks, landmark_raw[:, 0], energy, vertices)
         return Posed(mesh=Mesh(code.to_world(vertices), surface.triangles, colors), auxiliaries=auxiliaries)
 
     def _color_activation(self, raw: Tensor) -> Tensor:
@@ -178,14 +213,6 @@ class MeshHead(nn.Module):
             return fields.displacement(fields.pose_deform(fields.encode_positions(moved), condition.pose))
 
         return fields.blend(weights, by_expression, by_pose)
-
-    def _moved_landmarks(self, condition: Condition) -> Tensor:
-        """Neutral landmarks [L, 3] after vertex offset and expression: [B, L, 3]."""
-        fields = self.fields
-        encoded = fields.encode_positions(self.neutral_landmarks)
-        points = self.neutral_landmarks + self.offset(self.geometry(encoded)[:, 1:4])
-        moved = fields.expression_deform(fields.encode_positions(points), condition.expression)
-        return points + fields.displacement(moved)
 
     def decode(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """Rendered colours [B, C, h, w] over black: the first three channels are the picture."""

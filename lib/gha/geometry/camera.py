@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .similarity import transform
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -59,7 +61,7 @@ class Camera:
 
     def to_camera_space(self, points: Tensor) -> Tensor:
         """World points [..., N, 3] in camera axes; leading dimensions broadcast with the camera's."""
-        return points @ self.w2c[..., :3, :3].transpose(-1, -2) + self.w2c[..., None, :3, 3]
+        return transform(points, self.w2c[..., :3, :3]) + self.w2c[..., None, :3, 3]
 
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Project world points [..., N, 3] to pixels [..., N, 2] and z-depth [..., N].
@@ -68,7 +70,7 @@ class Camera:
         """
         local = self.to_camera_space(points)
         depth = local[..., 2]
-        homogeneous = local @ self.K.transpose(-1, -2)
+        homogeneous = transform(local, self.K)
         return homogeneous[..., :2] / homogeneous[..., 2:3], depth
 
     def resize(self, width: int, height: int) -> Camera:

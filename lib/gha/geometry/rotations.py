@@ -30,8 +30,22 @@ def quaternion_to_matrix(quats: Tensor) -> Tensor:
 
 
 def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
-    """Axis-angle [..., 3] in radians to rotation matrices [..., 3, 3] (Rodrigues)."""
-    return quaternion_to_matrix(axis_angle_to_quaternion(axis_angle))
+    """Axis-angle [..., 3] in radians to rotation matrices [..., 3, 3] (Rodrigues); smooth at zero.
+
+    Elementwise on purpose: a matrix product may run in reduced precision on a GPU.
+    """
+    angle_squared = axis_angle.square().sum(-1)[..., None, None]
+    small = angle_squared < 1e-8
+    safe = torch.where(small, torch.ones_like(angle_squared), angle_squared)
+    angle = safe.sqrt()
+    sine = torch.where(small, 1 - angle_squared / 6, torch.sin(angle) / angle)
+    versine = torch.where(small, 0.5 - angle_squared / 24, (1 - torch.cos(angle)) / safe)
+    outer = axis_angle[..., :, None] * axis_angle[..., None, :]
+    x, y, z = axis_angle.unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
+    diagonal = torch.eye(3, dtype=outer.dtype, device=outer.device) * (1 - versine * angle_squared)
+    return diagonal + sine * cross + versine * outer
 
 
 def matrix_to_quaternion(matrix: Tensor) -> Tensor:

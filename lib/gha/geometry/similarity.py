@@ -14,10 +14,15 @@ def canonical_to_world(points: Tensor, pose: Tensor, scale: Tensor) -> Tensor:
     ``scale`` is world units per decimetre.
     """
     rotation = axis_angle_to_matrix(pose[..., :3])
-    return scale[..., None, :] * points @ rotation.transpose(-1, -2) + pose[..., None, 3:]
+    return scale[..., None, :] * transform(points, rotation) + pose[..., None, 3:]
 
 
 def world_to_canonical(points: Tensor, pose: Tensor, scale: Tensor) -> Tensor:
     """The inverse of :func:`canonical_to_world` for world points [..., N, 3]."""
     rotation = axis_angle_to_matrix(pose[..., :3])
-    return (points - pose[..., None, 3:]) @ rotation / scale[..., None, :]
+    return transform(points - pose[..., None, 3:], rotation.transpose(-1, -2)) / scale[..., None, :]
+
+
+def transform(points: Tensor, matrices: Tensor) -> Tensor:
+    """Apply matrices [..., 3, 3] to points [..., N, 3]; elementwise, because a product may run in reduced precision."""
+    return (points[..., None, :] * matrices[..., None, :, :]).sum(-1)

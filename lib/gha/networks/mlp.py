@@ -60,12 +60,12 @@ class MLP(nn.Module):
     ) -> Tensor:
         if index not in (0, self.skip_layer):
             return layer(hidden)
-        start = 0 if hidden is None else hidden.shape[-1]
-        weight, split = layer.weight, start + self.input_size
-        out = linear(points, weight[:, start:split], layer.bias)
+        sizes = [0 if hidden is None else hidden.shape[-1], self.input_size, self.condition_size]
+        of_hidden, of_points, of_condition = layer.weight.split(sizes, dim=1)
+        out = linear(points, of_points, layer.bias)
         if condition is not None:
-            out = out + linear(condition, weight[:, split:])[..., None, :]
-        return out if hidden is None else out + linear(hidden, weight[:, :start])
+            out = out + linear(condition, of_condition)[..., None, :]
+        return out if hidden is None else out + linear(hidden, of_hidden)
 
     @property
     def last_layer(self) -> nn.Linear:

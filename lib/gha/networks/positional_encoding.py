@@ -17,7 +17,7 @@ def positional_encoding(x: Tensor, frequencies: int = 4) -> Tensor:
     Order: all raw coordinates, then sin(x), cos(x), sin(2x), cos(2x), sin(4x), ... each over all coordinates;
     no factor of pi (Gaussian Head Avatar, CVPR 2024).
     """
-    parts = [x]
-    for octave in range(frequencies):
-        parts += [torch.sin(2.0**octave * x), torch.cos(2.0**octave * x)]
-    return torch.cat(parts, dim=-1)
+    octaves = 2.0 ** torch.arange(frequencies, dtype=x.dtype, device=x.device)
+    angles = octaves[:, None] * x[..., None, :]
+    waves = torch.stack([torch.sin(angles), torch.cos(angles)], dim=-2)
+    return torch.cat([x, waves.flatten(-3)], dim=-1)

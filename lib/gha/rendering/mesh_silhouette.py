@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -60,12 +61,16 @@ def soften_mask(mask: Tensor) -> Tensor:
         mask: [..., 1, H, W] in [0, 1].
     """
     reach = math.ceil(SOFT_REACH)
-    height, width = mask.shape[-2:]
-    padded = torch.nn.functional.pad(mask, (reach, reach, reach, reach))
-    soft = mask
-    for down, right in itertools.product(range(2 * reach + 1), repeat=2):
-        to_outline = max(math.hypot(down - reach, right - reach) - 0.5, 0.0)
-        if to_outline < SOFT_REACH:
-            weight = float(fall_off(torch.tensor(to_outline**2)))
-            soft = torch.maximum(soft, weight * padded[..., down : down + height, right : right + width])
-    return soft
+    side = 2 * reach + 1
+    flat = mask.reshape(-1, 1, *mask.shape[-2:])
+    around = torch.nn.functional.unfold(flat, side, padding=reach)
+    weights = torch.tensor(_weights_around(reach), dtype=mask.dtype, device=mask.device)
+    return (around * weights[:, None]).amax(1).reshape(mask.shape)
+
+
+@cache
+def _weights_around(reach: int) -> list[float]:
+    """Fall-off from each of the (2 reach + 1)² pixels around a pixel to it, row by row; 0 out of reach."""
+    offsets = itertools.product(range(-reach, reach + 1), repeat=2)
+    distances = [max(math.hypot(down, right) - 0.5, 0.0) for down, right in offsets]
+    return [float(fall_off(torch.tensor(d**2))) if d < SOFT_REACH else 0.0 for d in distances]

@@ -114,7 +114,9 @@ class GaussianStage:
         self.finished_steps = 0
         modules: dict[str, nn.Module | None] = {"avatar": head, "pose_refinement": poses, "camera_gain": gain}
         self.modules = {name: module for name, module in modules.items() if module is not None}
-        self.optimizers: dict[str, torch.optim.Optimizer] = {"adam": torch.optim.Adam(self._groups(), eps=1e-15)}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "adam": torch.optim.Adam(self._groups(), eps=1e-15, fused=True)
+        }
         if poses is not None:
             # Adam's momentum would move every row at every step; only the frames of the batch may move.
             self.optimizers["poses"] = torch.optim.SparseAdam(poses.parameters(), lr=config.pose_learning_rate)

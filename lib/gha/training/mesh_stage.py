@@ -11,7 +11,7 @@ from torch import Tensor
 from gha.avatars.mesh_head import MeshHead
 from gha.capture.frame import Frame
 from gha.geometry import laplacian_loss
-from gha.rendering import render_mesh
+from gha.rendering import render_mesh, soften_mask
 
 from .losses import soft_iou_loss, visible_l1
 from .pictures import picture_row
@@ -74,7 +74,7 @@ class MeshStage:
         ]
         if gain:
             groups.append({"params": list(gain.parameters()), "lr": config.learning_rate})
-        self.optimizers = {"adam": torch.optim.Adam(groups)}
+        self.optimizers = {"adam": torch.optim.Adam(groups, fused=True)}
 
     def losses(self, frame: Frame, step: int) -> dict[str, Tensor]:
         """Weighted terms for a frame [B, V]; nothing is random."""
@@ -83,10 +83,12 @@ class MeshStage:
         mesh, auxiliaries = posed.mesh, posed.auxiliaries
         rendering = render_mesh(mesh.vertices, mesh.triangles, mesh.colors[..., :3], frame.camera)
         color = self.gain(rendering.attributes, frame.camera_ids) if self.gain else rendering.attributes
+        # Softened like the silhouette, or the fitted mesh would stay inside the outline by the width of its fall-off.
+        mask = soften_mask(frame.mask)
         tracked = frame.code.to_canonical(frame.landmarks)
         terms = {
             "rgb": visible_l1(color, frame.image * frame.mask, frame.visible),
-            "silhouette": soft_iou_loss(rendering.soft_mask * frame.visible, frame.mask * frame.visible),
+            "silhouette": soft_iou_loss(rendering.soft_mask * frame.visible, mask * frame.visible),
             "landmarks": (auxiliaries.landmarks - tracked).square().mean(),
             "displacement": auxiliaries.displacement_energy,
             "surface": auxiliaries.landmark_distance.abs().mean(),
