@@ -40,9 +40,7 @@ class Gaussians:
         if self.opacities.shape != leading:
             raise ValueError(f"Gaussians.opacities has shape {list(self.opacities.shape)}, expected {list(leading)}")
         if self.features.shape[:-1] != leading:
-            raise ValueError(
-                f"Gaussians.features has shape {list(self.features.shape)}, expected {[*leading, 'C']}"
-            )
+            raise ValueError(f"Gaussians.features has shape {list(self.features.shape)}, expected {[*leading, 'C']}")
 
     @property
     def count(self) -> int:

@@ -13,7 +13,7 @@ TILE = 16
 
 _HALF = np.float32(0.5)
 _ZERO = np.float32(0.0)
-_SLACK = np.float32(1.001)
+_SLACK, _SLACK_0 = np.float32(1.001), np.float32(1e-3)
 
 
 @dataclass(frozen=True)
@@ -35,36 +35,27 @@ class TileLists:
     pairs: np.ndarray
 
 
-def list_tiles(
-    means2d: np.ndarray,
-    conics: np.ndarray,
-    radii: np.ndarray,
-    depth: np.ndarray,
-    opacities: np.ndarray,
-    size: tuple[int, int],
-) -> TileLists:
+def list_tiles(footprints: tuple, shape: tuple[int, int], size: tuple[int, int]) -> TileLists:
     """Sort Gaussians into tiles.
 
     Args:
-        means2d: pixels [I, N, 2].
-        conics: inverse covariances [I, N, 3].
-        radii: half extents in pixels [I, N, 2]; 0 means not drawn.
-        depth: positive z-depths [I, N].
-        opacities: [B, N]; sets have I / B images each.
+        footprints: means2d, conics, radii, depth, opacities, sources as for ``numba_kernels.draw``; a radius of 0
+            means that a Gaussian is not drawn, and depths are positive.
+        shape: I and N.
         size: width and height in pixels.
     """
-    images, count = depth.shape
+    means2d, conics, radii, depth, opacities, sources = footprints
     columns, rows = -(-size[0] // TILE), -(-size[1] // TILE)
-    limits = np.float32(2) * np.log(np.maximum(opacities, ALPHA_CUT) * np.float32(255)) * _SLACK + np.float32(1e-3)
-    footprints = (means2d.reshape(-1, 2), conics.reshape(-1, 3), radii.reshape(-1, 2), limits.astype(np.float32))
-    tiles_of = np.zeros(images * count + 1, np.int64)
-    _count_tiles(*footprints, columns, rows, tiles_of[1:])
+    limits = np.float32(2) * np.log(np.maximum(opacities, np.float32(ALPHA_CUT)) * np.float32(255)) * _SLACK + _SLACK_0
+    reached = (means2d, conics, radii, limits, sources)
+    tiles_of = np.zeros(len(depth) + 1, np.int64)
+    _count_tiles(reached, (columns, rows), tiles_of[1:])
     pair_starts = np.cumsum(tiles_of)
     tile_of_pair = np.empty(pair_starts[-1], np.int32)
-    _fill_tiles(*footprints, columns, rows, pair_starts, tile_of_pair)
+    _fill_tiles(reached, (columns, rows), shape[1], pair_starts, tile_of_pair)
     lists = np.empty((2, len(tile_of_pair)), np.int32)
-    starts = np.zeros(images * rows * columns + 1, np.int64)
-    _sort_pairs(depth_order(depth), pair_starts, tile_of_pair, starts, lists[0], lists[1])
+    starts = np.zeros(shape[0] * rows * columns + 1, np.int64)
+    _sort_pairs(depth_order(depth.reshape(shape)), pair_starts, tile_of_pair, starts, lists[0], lists[1])
     return TileLists((columns, rows), pair_starts, starts, lists[0], lists[1])
 
 
@@ -75,11 +66,11 @@ def depth_order(depth: np.ndarray) -> np.ndarray:
     return np.sort(keys, axis=1) & 0xFFFFFFFF
 
 
-@njit(cache=True, inline="always")
-def _tile_range(center: np.float32, radius: np.float32, tile: int, count: int) -> tuple[int, int]:
-    """First and one past the last tile that meets [center - radius, center + radius]."""
-    first = max(_ZERO, (center - radius) / np.float32(tile))
-    last = min(np.float32(count - 1), (center + radius) / np.float32(tile))
+@njit(cache=True)
+def _tile_range(center: np.float32, radius: np.float32, count: int) -> tuple[int, int]:
+    """First and one past the last of ``count`` tiles that meet [center - radius, center + radius]."""
+    first = max(_ZERO, (center - radius) / np.float32(TILE))
+    last = min(np.float32(count - 1), (center + radius) / np.float32(TILE))
     return int(first), int(np.floor(last)) + 1
 
 
@@ -102,75 +93,41 @@ def _lowest_power(xx: np.float32, xy: np.float32, yy: np.float32, left: np.float
 
 
 @njit(cache=True)
-def _visit_tiles(
-    means2d: np.ndarray,
-    conics: np.ndarray,
-    radii: np.ndarray,
-    limit: np.float32,
-    gaussian: int,
-    columns: int,
-    rows: int,
-    first_tile: int,
-    out: np.ndarray,
-    slot: int,
-) -> int:
+def _visit_tiles(reached: tuple, gaussian: int, grid: tuple, first_tile: int, out: np.ndarray, slot: int) -> int:
     """Number of tiles that a Gaussian reaches; written to ``out`` from ``slot`` on unless ``slot`` is negative."""
+    means2d, conics, radii, limits, sources = reached
     x, y = means2d[gaussian, 0], means2d[gaussian, 1]
     xx, xy, yy = conics[gaussian, 0], conics[gaussian, 1], conics[gaussian, 2]
-    left, right = _tile_range(x, radii[gaussian, 0], TILE, columns)
-    top, bottom = _tile_range(y, radii[gaussian, 1], TILE, rows)
+    left, right = _tile_range(x, radii[gaussian, 0], grid[0])
+    top, bottom = _tile_range(y, radii[gaussian, 1], grid[1])
     found = 0
     for row in range(top, bottom):
         for column in range(left, right):
             offset_x = np.float32(column * TILE) + _HALF - x
             offset_y = np.float32(row * TILE) + _HALF - y
-            if _lowest_power(xx, xy, yy, offset_x, offset_y) <= limit:
+            if _lowest_power(xx, xy, yy, offset_x, offset_y) <= limits[sources[gaussian]]:
                 if slot >= 0:
-                    out[slot + found] = first_tile + row * columns + column
+                    out[slot + found] = first_tile + row * grid[0] + column
                 found += 1
     return found
 
 
 @njit(cache=True, parallel=True)
-def _count_tiles(
-    means2d: np.ndarray,
-    conics: np.ndarray,
-    radii: np.ndarray,
-    limits: np.ndarray,
-    columns: int,
-    rows: int,
-    counts: np.ndarray,
-) -> None:
-    count = limits.shape[1]
-    views = len(means2d) // limits.size if limits.size else 1
+def _count_tiles(reached: tuple, grid: tuple, counts: np.ndarray) -> None:
+    """How many tiles each Gaussian reaches."""
     nothing = np.empty(0, np.int32)
-    for gaussian in prange(len(means2d)):
-        if radii[gaussian, 0] > _ZERO:
-            image = gaussian // count
-            limit = limits[image // views, gaussian - image * count]
-            counts[gaussian] = _visit_tiles(means2d, conics, radii, limit, gaussian, columns, rows, 0, nothing, -1)
+    for gaussian in prange(len(counts)):
+        if reached[2][gaussian, 0] > _ZERO:
+            counts[gaussian] = _visit_tiles(reached, gaussian, grid, 0, nothing, -1)
 
 
 @njit(cache=True, parallel=True)
-def _fill_tiles(
-    means2d: np.ndarray,
-    conics: np.ndarray,
-    radii: np.ndarray,
-    limits: np.ndarray,
-    columns: int,
-    rows: int,
-    pair_starts: np.ndarray,
-    tile_of_pair: np.ndarray,
-) -> None:
-    count = limits.shape[1]
-    views = len(means2d) // limits.size if limits.size else 1
-    for gaussian in prange(len(means2d)):
-        start = pair_starts[gaussian]
-        if pair_starts[gaussian + 1] > start:
-            image = gaussian // count
-            limit = limits[image // views, gaussian - image * count]
-            first_tile = image * rows * columns
-            _visit_tiles(means2d, conics, radii, limit, gaussian, columns, rows, first_tile, tile_of_pair, start)
+def _fill_tiles(reached: tuple, grid: tuple, count: int, pair_starts: np.ndarray, tile_of_pair: np.ndarray) -> None:
+    """The tiles that each Gaussian reaches, numbered over all images."""
+    for gaussian in prange(len(pair_starts) - 1):
+        if pair_starts[gaussian + 1] > pair_starts[gaussian]:
+            first_tile = gaussian // count * grid[0] * grid[1]
+            _visit_tiles(reached, gaussian, grid, first_tile, tile_of_pair, pair_starts[gaussian])
 
 
 @njit(cache=True)
