@@ -110,6 +110,10 @@ def test_free_sequence_is_a_sequence_at_full_rate():
     assert len(sequence) == 48
     assert sequence.names == ("jawOpen", "mouthSmileLeft")
     assert sequence.expression[:, 0].max() > 0.1
+    pivot = torch.tensor([[0.0, -0.85, -1.0]])
+    turned = sequence.codes(0.1).to_world(pivot.expand(48, 1, 3))
+    assert (turned - 0.1 * pivot).norm(dim=-1).max() < 0.1 * 0.1 * 3**0.5  # only the shift moves the neck
+    assert sequence.pose[:, :3].abs().max() > 0.1
 
 
 LIVE_LINK = "Timecode,BlendShapeCount,EyeBlinkLeft,JawOpen,HeadYaw,HeadPitch,HeadRoll,LeftEyeYaw\n" + "".join(
@@ -133,15 +137,28 @@ def test_recordings_are_spread_and_the_end_is_held_out(tmp_path):
     path.write_text(LIVE_LINK.format(yaw=0))
     performance = recorded_performance(path, 10, held_out=0.3)
     assert performance.sequences == (("ROM", 7), (FREE, 3))
-    blink = performance.expression[:, 0]
+    blink = performance.expression[1:, 0] * 0.9 + 0.1  # undo that a tenth of the recording counts as rest
     assert (np.diff(blink) > 0).all()
-    assert blink[6] < 0.70
-    assert 0.70 < blink[7] < 0.8
+    assert blink[5] < 0.70
+    assert 0.70 < blink[6] < 0.8
     assert np.abs(performance.turn[1:]).max() > 0  # the recording has no head motion: it is acted
 
 
+def test_rest_of_the_recorded_person_is_neutral(tmp_path):
+    expression = torch.full((40, 2), 0.2)
+    expression[30:, 0] = 1.0
+    expression[30:, 1] = 0.6
+    sequence = ExpressionSequence(expression, torch.zeros(40, 6), 25.0, ("jawOpen", "smile"))
+    write_sequence(tmp_path / "drive.npz", sequence)
+    performance = recorded_performance(tmp_path / "drive.npz", 40, held_out=0.0)
+    assert np.allclose(performance.expression[:30], 0.0, atol=1e-6)
+    assert np.allclose(performance.expression[30:], [1.0, 0.5], atol=1e-6)
+
+
 def test_expression_sequences_are_recordings_too(tmp_path):
-    sequence = ExpressionSequence(torch.rand(20, 2), torch.rand(20, 6) * 0.1, 25.0, ("jawOpen", "smile"))
+    expression = torch.rand(20, 2)
+    expression[5:9] = 0.0  # rest
+    sequence = ExpressionSequence(expression, torch.rand(20, 6) * 0.1, 25.0, ("jawOpen", "smile"))
     write_sequence(tmp_path / "drive.npz", sequence)
     performance = recorded_performance(tmp_path / "drive.npz", 20, held_out=0.0)
     assert np.allclose(performance.expression[1:], sequence.expression[1:])

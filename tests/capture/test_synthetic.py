@@ -10,7 +10,7 @@ from film_scenes import EggHead
 from PIL import Image
 from scipy.spatial import Delaunay
 
-from gha.apps.make_capture import build_parser
+from gha.apps import make_capture as command
 from gha.capture import check_capture, open_capture
 from gha.capture.film_textures import srgb_to_linear
 from gha.capture.synthetic import SCALE, CaptureRecipe, make_capture, set_stage
@@ -200,8 +200,16 @@ def test_recipes_are_checked():
 
 
 def test_command_line_defaults_are_the_recipe():
-    arguments = build_parser().parse_args(["--output", "x"])
+    arguments = command.build_parser().parse_args(["--output", "x"])
     defaults = CaptureRecipe()
     for name in ("identity", "frames", "cameras", "resolution", "seed", "motion", "held_out", "held_out_cameras"):
         assert getattr(arguments, name) == getattr(defaults, name)
-    assert "captures/demo" in build_parser().format_help()
+    assert "captures/demo" in command.build_parser().format_help()
+
+
+def test_the_command_films_and_says_so(head, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("gha.faces.registry.load_face_model", lambda name, **options: head)
+    arguments = ["--output", str(tmp_path / "out"), "--frames", "3", "--cameras", "2", "--resolution", "48"]
+    assert command.main([*arguments, "--held-out-cameras", "1", "--workers", "1", "--quiet"]) == 0
+    assert "3 frames x 2 cameras" in capsys.readouterr().out
+    assert open_capture(tmp_path / "out").split.test_frames == ("0002",)

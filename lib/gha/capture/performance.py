@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from gha.errors import InputError
+from gha.geometry.rotations import axis_angle_to_matrix
 
 from . import performance_motion as motion
 from .performance_tables import ARKIT_NAMES, EXTREMES
@@ -112,15 +113,42 @@ def _act(name: str, times: np.ndarray, count: int, seed: int) -> np.ndarray:
     )
 
 
-def free_sequence(names: Sequence[str], seconds: float, fps: float = 24.0, seed: int = 1000) -> ExpressionSequence:
-    """A free performance at full frame rate for driving an avatar; head poses turn about the canonical origin."""
+def head_poses(turn: np.ndarray, shift: np.ndarray, neck_pivot: Sequence[float], scale: float) -> torch.Tensor:
+    """Poses [T, 6] of a head that turns by axis-angle [T, 3] about its neck and moves by ``shift`` [T, 3].
+
+    Args:
+        turn: radians.
+        shift: decimetres.
+        neck_pivot: canonical point [3] in decimetres that stays where it is when the head turns.
+        scale: world units per decimetre.
+    """
+    turn, shift = torch.as_tensor(turn, dtype=torch.float32), torch.as_tensor(shift, dtype=torch.float32)
+    pivot = torch.as_tensor(neck_pivot, dtype=torch.float32)
+    return torch.cat([turn, scale * (pivot - axis_angle_to_matrix(turn) @ pivot + shift)], dim=-1)
+
+
+def free_sequence(
+    names: Sequence[str],
+    seconds: float,
+    fps: float = 24.0,
+    seed: int = 1000,
+    neck_pivot: Sequence[float] = (0.0, -0.85, -1.0),
+    scale: float = 0.1,
+) -> ExpressionSequence:
+    """A free performance at full frame rate for driving an avatar; no frame of it is in any synthetic capture.
+
+    Args:
+        names: expressions of the avatar.
+        seconds: length.
+        fps: frames per second.
+        seed: which performance.
+        neck_pivot: as in :func:`head_poses`; a face model knows its own.
+        scale: world units per decimetre.
+    """
     times = np.arange(max(1, round(seconds * fps))) / fps
-    turn, _ = motion.head_motion(times, 0.6, seed)
-    pose = np.concatenate([turn, np.zeros_like(turn)], axis=1)
-    acted = ExpressionSequence(
-        torch.from_numpy(_act(FREE, times, len(times), seed)).float(), torch.from_numpy(pose).float(), fps, ARKIT_NAMES
-    )
-    return acted.with_names(names, fill_missing=True)
+    pose = head_poses(*motion.head_motion(times, 0.6, seed), neck_pivot, scale)
+    faces = torch.from_numpy(_act(FREE, times, len(times), seed)).float()
+    return ExpressionSequence(faces, pose, fps, ARKIT_NAMES).with_names(names, fill_missing=True)
 
 
 def recorded_performance(path: str | Path, frames: int, seed: int = 0, held_out: float = 0.2) -> Performance:
@@ -142,7 +170,7 @@ def recorded_performance(path: str | Path, frames: int, seed: int = 0, held_out:
     train = np.linspace(0, boundary - 1, frames - free)
     chosen = np.concatenate([train, np.linspace(boundary + gap, len(sequence) - 1, free)])
     chosen = np.rint(chosen).astype(int)
-    expression = sequence.expression.numpy()[chosen].clip(0, 1)
+    expression = _from_rest(sequence.expression.numpy())[chosen]
     times = chosen / sequence.fps
     turn, shift = motion.head_motion(times, 0.75, seed)
     recorded = sequence.pose.numpy()[chosen, :3]
@@ -152,6 +180,15 @@ def recorded_performance(path: str | Path, frames: int, seed: int = 0, held_out:
     sequences = tuple((name, count) for name, count in (("ROM", frames - free), (FREE, free)) if count)
     fps = sequence.fps * frames / len(sequence)
     return Performance(expression, sequence.names, turn.astype(np.float32), shift.astype(np.float32), sequences, fps)
+
+
+def _from_rest(expression: np.ndarray) -> np.ndarray:
+    """Coefficients [T, E] in [0, 1] counted from the recorded person's rest, which trackers rarely report as 0.
+
+    Rest is what a coefficient stays above for nine tenths of the time; 1 stays 1.
+    """
+    rest = np.quantile(expression, 0.1, axis=0).clip(0, 0.5)
+    return ((expression - rest) / (1 - rest)).clip(0, 1).astype(np.float32)
 
 
 def read_performance(path: str | Path) -> ExpressionSequence:

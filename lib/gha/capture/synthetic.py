@@ -15,12 +15,11 @@ from tqdm import tqdm
 from gha.errors import InputError
 from gha.faces.code import HeadCode
 from gha.faces.face_model import FaceModel
-from gha.geometry.rotations import axis_angle_to_matrix
 
 from .atomic import write_atomically
 from .film import BLACK, Backdrop, FilmSurface, Lighting, LitSurface, film_image, light_surface
 from .info import CaptureInfo, Split
-from .performance import FREE, Performance, procedural_performance, recorded_performance
+from .performance import FREE, Performance, head_poses, procedural_performance, recorded_performance
 from .rig import Rig, held_out_cameras, make_rig
 from .writer import CaptureWriter
 
@@ -97,12 +96,10 @@ class Stage:
 
     def code(self, frame: int) -> HeadCode:
         """The true driving parameters of one frame; the head turns about its neck."""
-        turn, shift = torch.from_numpy(self.performance.turn[frame]), torch.from_numpy(self.performance.shift[frame])
-        pivot = self.model.neck_pivot.float()
-        translation = SCALE * (pivot - axis_angle_to_matrix(turn) @ pivot + shift)
+        turn, shift = self.performance.turn[frame], self.performance.shift[frame]
         return HeadCode(
             expression=torch.from_numpy(self.expression[frame]),
-            pose=torch.cat([turn, translation]),
+            pose=head_poses(turn, shift, self.model.neck_pivot, SCALE),
             scale=torch.tensor([SCALE]),
             identity=self.identity,
         )

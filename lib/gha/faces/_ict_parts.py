@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from .hair import HAIR_STYLES, grow_hair, ribbon_triangles, scatter_on_surface
 
 LASH_POINTS = 5  # along one lash
-LASHES_PER_CARD = {"upper": 44, "lower": 16}  # a lid has three cards
+LASHES_PER_CARD = {"upper": 34, "lower": 16}  # a lid has three cards
 STRANDS = 15000
 STRAND_WIDTH = 0.009
 BROW_POINTS, BROW_HAIRS = 4, 420
@@ -72,7 +72,7 @@ def lashes(vertices: np.ndarray, triangles: np.ndarray, uvs: np.ndarray, triangl
     along = path[:, -1, 0] - path[:, 0, 0]
     side = np.cross(along, [0.0, 0.35, 1.0])
     side /= np.linalg.norm(side, axis=-1, keepdims=True)
-    width = 0.0018 * (1 - np.linspace(0, 1, LASH_POINTS) ** 2 * 0.85)
+    width = 0.0014 * (1 - np.linspace(0, 1, LASH_POINTS) ** 2 * 0.85)
     offsets = side[:, None, None] * width[None, :, None, None] * np.array([-0.5, 0.5])[None, None, :, None]
     v = np.broadcast_to(np.linspace(1, 0, LASH_POINTS)[None, :, None], (count, LASH_POINTS, 2))
     return Attachment(

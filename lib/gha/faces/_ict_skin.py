@@ -119,7 +119,7 @@ def _cloth(colour: np.ndarray, seed: int) -> Material:
     column, row = np.meshgrid(np.arange(size), np.arange(size))
     ribs = 0.5 + 0.5 * np.sin(2 * np.pi * column * 150 / size)
     weave = 0.5 + 0.25 * (np.sin(2 * np.pi * column * 256 / size) + np.sin(2 * np.pi * row * 200 / size))
-    height = np.where(row < 0.10 * size, ribs, 0.35 * weave) + 0.25 * _noise(size, (24, 6), rng).clip(-1, 1)
+    height = np.where(row < 0.10 * size, ribs, 0.18 * weave) + 0.25 * _noise(size, (24, 6), rng).clip(-1, 1)
     shade = 1 + 0.05 * _noise(size, (1.6, 0.5), rng) + 0.05 * _noise(size, (16, 4), rng)
     texture = np.clip(colour * shade[..., None], 0, 1) * 255
     bump = np.clip((height + 0.25) / 1.5, 0, 1) * 255
