@@ -141,6 +141,13 @@ def _perceptual(config: GaussianTrainingConfig, device: torch.device) -> Percept
     return network
 
 
+def _prepare(device: torch.device) -> None:
+    if device.type == "cuda":
+        # Networks run their products in TF32 and choose their convolutions by trial; geometry is elementwise.
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
+
+
 def _run(
     stage: Stage,
     capture: Capture,
@@ -150,6 +157,7 @@ def _run(
     folder: RunFolder,
     device: torch.device,
 ) -> None:
+    _prepare(device)
     restore(stage, folder, device)
     if stage.finished_steps >= loop.steps:
         logger.info("%s has its %d steps already", folder.path, loop.steps)
