@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from .command import program_name
+
 _DESCRIPTION = """\
 Film a parametric head with a NeRSemble-like rig: up to 16 cameras over the front 120 degrees, head motion, speech,
 emotions and extreme expressions, and a free performance that is held out for evaluation. Writes pictures, masks,
@@ -27,7 +29,7 @@ An interrupted run continues when the same command is given again. The same argu
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
     parser = argparse.ArgumentParser(
-        "gha make-capture",
+        program_name(),
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -107,4 +109,4 @@ def _model_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Detail of the built-in head that the resolution can show."""
     if arguments.face != "procedural":
         return {}
-    return {} if arguments.resolution > 512 else {"texture_size": 512, "hair_strands": 2500}
+    return {"texture_size": 2048 if arguments.resolution > 768 else 512}
