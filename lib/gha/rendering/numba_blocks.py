@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .numba_compile import njit
 from .numba_tiles import TILE
 from .numba_vectors import (
     LANES,
     VectorType,
+    count_bits,
     load,
-    load_block,
     lowest_bit,
     multiply_add,
     power_of_two,
     select_less,
     splat,
     store,
-    store_block,
     truncate,
 )
 from .options import ALPHA_CUT
 
 BLOCK = 4
-BLOCKS = TILE // BLOCK  # in a row of a tile, and rows of them
+BLOCKS = TILE // BLOCK  # in a row of a tile, and rows of them; a row of a tile's pixels is one vector
 PIXELS = TILE * TILE  # of a tile; pixel k of block b has number 16 b + k
 
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
@@ -38,7 +37,7 @@ _E5, _E4, _E3 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.flo
 _E2, _E1, _E0 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
 
 
-@njit(cache=True)
+@njit
 def exponential(x: VectorType) -> VectorType:
     """e^x for x <= 0 to about two units in the last place; e^-80 below -80."""
     x = select_less(x, splat(_LOWEST), splat(_LOWEST), x)
@@ -54,7 +53,7 @@ def exponential(x: VectorType) -> VectorType:
     return series * power_of_two(power)
 
 
-@njit(cache=True)
+@njit
 def alphas(dx: VectorType, dy: VectorType, shape: tuple, cap: np.float32) -> VectorType:
     """Alphas of a Gaussian at sixteen offsets from its centre, 0 where it does not reach.
 
@@ -69,7 +68,7 @@ def alphas(dx: VectorType, dy: VectorType, shape: tuple, cap: np.float32) -> Vec
     return select_less(splat(ZERO), power, splat(ZERO), alpha)
 
 
-@njit(cache=True)
+@njit
 def covered_blocks(center: np.float32, radius: np.float32, start: int) -> tuple[int, int]:
     """Blocks [first, end) of a tile from ``start`` on in which pixel centres may lie within ``radius``."""
     first = max(center - radius - np.float32(start) - HALF, ZERO)
@@ -77,17 +76,22 @@ def covered_blocks(center: np.float32, radius: np.float32, start: int) -> tuple[
     return int(first) // BLOCK, (int(last) // BLOCK + 1 if last >= ZERO else 0)
 
 
-@njit(cache=True)
+@njit
 def list_pixels(bits: int, start: int, pixels: np.ndarray, count: int) -> int:
-    """Append the pixels of the block at ``start`` whose bits are set; returns the new length of the list."""
-    while bits:
-        pixels[count] = start + lowest_bit(bits)
-        bits &= bits - 1
-        count += 1
-    return count
+    """Append the pixels of the block at ``start`` whose bits are set; returns the new length of the list.
+
+    Eight at a time, because a loop of unpredictable length costs more than a few entries too many; ``pixels`` needs
+    room for a block more than it will hold.
+    """
+    end = count + count_bits(bits)
+    for at in range(count, end, 8):
+        for k in range(8):
+            pixels[at + k] = start + lowest_bit(bits)
+            bits &= bits - 1
+    return end
 
 
-@njit(cache=True)
+@njit
 def place_tile(index: int, tiles: int, grid: tuple) -> tuple[int, int, int, int]:
     """Number, image, left and top of the tile that is drawn ``index``-th; ``grid`` is (columns, rows).
 
@@ -100,7 +104,7 @@ def place_tile(index: int, tiles: int, grid: tuple) -> tuple[int, int, int, int]
     return tile, image, place % grid[0] * TILE, place // grid[0] * TILE
 
 
-@njit(cache=True)
+@njit
 def aligned_zeros(count: int) -> np.ndarray:
     """Zeros that start on a cache line, so that no vector in them straddles two."""
     buffer = np.zeros(count + LANES, np.float32)
@@ -108,27 +112,32 @@ def aligned_zeros(count: int) -> np.ndarray:
     return buffer[start : start + count]
 
 
-@njit(cache=True)
-def write_block(
-    value: VectorType, image: np.ndarray, index: int, stride: int, room: tuple[int, int], scratch: np.ndarray
-) -> None:
-    """Write a block to an image; ``room`` is the width and height left in the image from its corner on."""
-    if room[0] >= BLOCK and room[1] >= BLOCK:
-        store_block(image, index, stride, value)
-        return
-    store(scratch, 0, value)
-    for y in range(min(room[1], BLOCK)):
-        for x in range(min(room[0], BLOCK)):
-            image[index + y * stride + x] = scratch[y * BLOCK + x]
+@njit
+def write_row(value: VectorType, image: np.ndarray, index: int, room: int) -> None:
+    """Write a row of a tile's pixels to an image that goes on for ``room`` pixels."""
+    if room >= TILE:
+        store(image, index, value)
+    else:
+        _write_some(value, image, index, room)
 
 
-@njit(cache=True)
-def read_block(image: np.ndarray, index: int, stride: int, room: tuple[int, int], scratch: np.ndarray) -> VectorType:
-    """The inverse of ``write_block``; 0 outside the image."""
-    if room[0] >= BLOCK and room[1] >= BLOCK:
-        return load_block(image, index, stride)
-    store(scratch, 0, splat(ZERO))
-    for y in range(min(room[1], BLOCK)):
-        for x in range(min(room[0], BLOCK)):
-            scratch[y * BLOCK + x] = image[index + y * stride + x]
-    return load(scratch, 0)
+@njit
+def _write_some(value: VectorType, image: np.ndarray, index: int, count: int) -> None:
+    spill = np.empty(LANES, np.float32)
+    store(spill, 0, value)
+    for x in range(count):
+        image[index + x] = spill[x]
+
+
+@njit
+def read_row(image: np.ndarray, index: int, room: int) -> VectorType:
+    """The inverse of ``write_row``; 0 outside the image."""
+    return load(image, index) if room >= TILE else _read_some(image, index, room)
+
+
+@njit
+def _read_some(image: np.ndarray, index: int, count: int) -> VectorType:
+    spill = np.zeros(LANES, np.float32)
+    for x in range(count):
+        spill[x] = image[index + x]
+    return load(spill, 0)

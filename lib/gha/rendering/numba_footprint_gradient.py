@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from .numba_compile import njit
 
 _ONE, _TWO, _HALF = np.float32(1), np.float32(2), np.float32(0.5)
 
 
-@njit(cache=True)
+@njit
 def footprint_gradient(quat: tuple, scale: tuple, pose: tuple, view: tuple, low_pass: float, conic: tuple) -> tuple:
     """From the gradient of a conic to those of quaternion, scales, slopes and the logarithm of depth.
 
@@ -35,7 +36,7 @@ def footprint_gradient(quat: tuple, scale: tuple, pose: tuple, view: tuple, low_
     return of_quat, (scale_a, scale_b, scale_c), of_slope, depth_a + depth_b + depth_c
 
 
-@njit(cache=True)
+@njit
 def _screen_axis(axis: tuple, scale: float, pose: tuple, view: tuple) -> tuple:
     """An axis of a Gaussian on the screen (x, y); without its length and magnification; and its z in camera space."""
     x = pose[0] * axis[0] + pose[1] * axis[1] + pose[2] * axis[2]
@@ -45,7 +46,7 @@ def _screen_axis(axis: tuple, scale: float, pose: tuple, view: tuple) -> tuple:
     return view[0] * scale * plain_x, view[1] * scale * plain_y, plain_x, plain_y, z
 
 
-@njit(cache=True)
+@njit
 def _covariance_gradient(a: tuple, b: tuple, c: tuple, low_pass: float, conic: tuple) -> tuple[float, float, float]:
     """Gradients of variance along x, covariance and variance along y: -Q G Q for the inverse Q of the covariance."""
     variance_x = a[0] * a[0] + b[0] * b[0] + c[0] * c[0] + low_pass
@@ -64,7 +65,7 @@ def _covariance_gradient(a: tuple, b: tuple, c: tuple, low_pass: float, conic: t
     )
 
 
-@njit(cache=True)
+@njit
 def _axis_gradient(screen: tuple, scale: float, pose: tuple, view: tuple, covariance: tuple) -> tuple:
     """What flows through one axis: gradients of the axis in the world, its scale, both slopes, the log of depth."""
     x, y, plain_x, plain_y, z = screen
@@ -82,7 +83,7 @@ def _axis_gradient(screen: tuple, scale: float, pose: tuple, view: tuple, covari
     return turn, of_scale, -camera_x * z, -camera_y * z, -(of_x * x + of_y * y)
 
 
-@njit(cache=True)
+@njit
 def _quaternion_gradient(unit: tuple, norm: float, a: tuple, b: tuple, c: tuple) -> tuple:
     """From the gradients of the columns of a rotation to that of its quaternion of length 1 / ``norm``."""
     w, x, y, z = unit

@@ -7,7 +7,7 @@ each Gaussian in a fixed order. Results are therefore the same bits for any numb
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from .numba_blocks import (
     BLOCK,
@@ -23,17 +23,20 @@ from .numba_blocks import (
     covered_blocks,
     list_pixels,
     place_tile,
-    read_block,
+    read_row,
 )
+from .numba_compile import njit
 from .numba_vectors import (
     LANES,
     VectorType,
     load,
+    load_block,
     multiply_add,
     positive_lanes,
     select_less,
     splat,
     store,
+    store_block,
     total,
     transpose,
 )
@@ -45,7 +48,7 @@ FIRST_FEATURE = LANES
 """A row of gradients holds centre (2), conic (3), opacity, depth; from here on the features."""
 
 
-@njit(cache=True, parallel=True)
+@njit(parallel=True)
 def undraw(
     tile_starts: np.ndarray,
     gaussians: np.ndarray,
@@ -85,7 +88,7 @@ def undraw(
             _undraw_tile(corner, lists, footprints, features, background, cap, size, images, rows)
 
 
-@njit(cache=True)
+@njit
 def _undraw_tile(
     corner: tuple,
     lists: tuple,
@@ -101,14 +104,15 @@ def _undraw_tile(
     channels = features.shape[1]
     state = aligned_zeros(7 * PIXELS)
     gradients = aligned_zeros(PIXELS * channels)
-    scratch = aligned_zeros(LANES * LANES)
-    for block in range(BLOCKS * BLOCKS):
-        _read_gradients(block, corner, size, images, background, state, gradients, scratch)
+    scratch = aligned_zeros(BLOCKS * LANES * LANES)
+    for row in range(BLOCKS):
+        _read_colors(row, corner, size, images[2], background, state, gradients, scratch)
+        _read_state(row, corner, size, images, state)
     deepest = np.zeros(BLOCKS * BLOCKS, np.int64)
     for pixel in range(PIXELS):
         deepest[pixel // LANES] = max(deepest[pixel // LANES], int(state[LAST + pixel]))
     gaussians, pairs = lists
-    pixels, blocks = np.empty(PIXELS, np.int64), np.empty(BLOCKS * BLOCKS, np.int64)
+    pixels, blocks = np.empty(PIXELS + LANES, np.int64), np.empty(BLOCKS * BLOCKS, np.int64)
     for rank in range(len(gaussians) - 1, -1, -1):
         row = pairs[rank] * (FIRST_FEATURE + channels)
         source = footprints[5][gaussians[rank]]
@@ -117,41 +121,55 @@ def _undraw_tile(
         _differentiate_footprint(gaussians[rank], footprints, corner, cap, blocks, counts[1], state, rows, row)
 
 
-@njit(cache=True)
-def _read_gradients(
-    block: int,
+@njit
+def _read_colors(
+    row: int,
     corner: tuple,
     size: tuple,
-    images: tuple,
+    image: np.ndarray,
     background: np.ndarray,
     state: np.ndarray,
     gradients: np.ndarray,
     scratch: np.ndarray,
 ) -> None:
-    """Copy what a block needs from the images, with the channels of a pixel side by side."""
-    transmittance, last, gradient_features, gradient_alpha, gradient_depth = images
-    x, y = corner[1] + block % BLOCKS * BLOCK, corner[2] + block // BLOCKS * BLOCK
-    room = (size[2] - x, size[1] - y)
-    channels, at = len(gradients) // PIXELS, block * LANES
-    spill = aligned_zeros(LANES)
-    through = splat(ZERO)
+    """Copy a row of blocks of the gradients of features, so that the channels of a pixel lie side by side.
+
+    Leaves their products with the background, summed over the channels, in ``SUFFIX``.
+    """
+    top = corner[2] + row * BLOCK
+    channels = len(gradients) // PIXELS
     for first in range(0, size[0], LANES):
         for k in range(min(LANES, size[0] - first)):
-            index = ((corner[0] * size[0] + first + k) * size[1] + y) * size[2] + x
-            gradient = read_block(gradient_features, index, size[2], room, spill)
-            through = multiply_add(gradient, splat(background[first + k]), through)
-            store(scratch, k * LANES, gradient)
-        transpose(scratch, 0, LANES, gradients, at * channels + first, channels)
-    index = (corner[0] * size[1] + y) * size[2] + x
-    behind = read_block(transmittance, index, size[2], room, spill)
-    through = through - read_block(gradient_alpha, index, size[2], room, spill)
-    store(state, TRANSMITTANCE + at, behind)
-    store(state, SUFFIX + at, behind * through)
-    store(state, DEPTH_GRADIENT + at, read_block(gradient_depth, index, size[2], room, spill))
-    store(state, LAST + at, read_block(last, index, size[2], room, spill))
+            for y in range(min(BLOCK, size[1] - top)):
+                index = ((corner[0] * size[0] + first + k) * size[1] + top + y) * size[2] + corner[1]
+                gradient = read_row(image, index, size[2] - corner[1])
+                at = SUFFIX + row * BLOCKS * LANES + y * BLOCK
+                through = multiply_add(gradient, splat(background[first + k]), load_block(state, at, LANES))
+                store_block(state, at, LANES, through)
+                store_block(scratch, k * LANES + y * BLOCK, LANES * LANES, gradient)
+        for column in range(BLOCKS):
+            start = (row * BLOCKS + column) * LANES * channels + first
+            transpose(scratch, column * LANES * LANES, LANES, gradients, start, channels)
 
 
-@njit(cache=True)
+@njit
+def _read_state(row: int, corner: tuple, size: tuple, images: tuple, state: np.ndarray) -> None:
+    """Copy a row of blocks of the images of one channel, after ``_read_colors``."""
+    transmittance, last, _, gradient_alpha, gradient_depth = images
+    top = corner[2] + row * BLOCK
+    room = size[2] - corner[1]
+    for y in range(min(BLOCK, size[1] - top)):
+        index = (corner[0] * size[1] + top + y) * size[2] + corner[1]
+        at = row * BLOCKS * LANES + y * BLOCK
+        behind = read_row(transmittance, index, room)
+        through = load_block(state, SUFFIX + at, LANES) - read_row(gradient_alpha, index, room)
+        store_block(state, TRANSMITTANCE + at, LANES, behind)
+        store_block(state, SUFFIX + at, LANES, behind * through)
+        store_block(state, DEPTH_GRADIENT + at, LANES, read_row(gradient_depth, index, room))
+        store_block(state, LAST + at, LANES, read_row(last, index, room))
+
+
+@njit
 def _unweigh(
     gaussian: int,
     rank: int,
@@ -184,7 +202,7 @@ def _unweigh(
     return count, block_count
 
 
-@njit(cache=True)
+@njit
 def _unweigh_block(alpha: VectorType, rank: np.float32, at: int, state: np.ndarray) -> int:
     """From the transmittance behind a Gaussian to that before it and its weights; bits of the pixels it shows in."""
     alpha = select_less(splat(rank), load(state, LAST + at), alpha, splat(ZERO))
@@ -196,7 +214,7 @@ def _unweigh_block(alpha: VectorType, rank: np.float32, at: int, state: np.ndarr
     return positive_lanes(weight)
 
 
-@njit(cache=True)
+@njit
 def _differentiate_features(
     features: np.ndarray,
     source: int,
@@ -221,7 +239,7 @@ def _differentiate_features(
         store(rows, row + FIRST_FEATURE + first, gathered)
 
 
-@njit(cache=True)
+@njit
 def _differentiate_footprint(
     gaussian: int,
     footprints: tuple,
@@ -252,7 +270,7 @@ def _differentiate_footprint(
     rows[row + 5], rows[row + 6] = total(sum_1) / opacities[sources[gaussian]], total(sum_depth)
 
 
-@njit(cache=True)
+@njit
 def _differentiate_block(
     depth: np.float32, cap: np.float32, at: int, state: np.ndarray
 ) -> tuple[VectorType, VectorType]:
@@ -267,7 +285,7 @@ def _differentiate_block(
     return select_less(alpha, splat(cap), gradient * alpha, splat(ZERO)), weight * depth_gradient
 
 
-@njit(cache=True, parallel=True)
+@njit(parallel=True)
 def gather(pair_starts: np.ndarray, rows: np.ndarray, views: int, count: int, outputs: tuple) -> None:
     """Sum the rows of each Gaussian over its tiles, then features and opacities over the views, in fixed order.
 
@@ -282,7 +300,7 @@ def gather(pair_starts: np.ndarray, rows: np.ndarray, views: int, count: int, ou
         _gather_source(source, pair_starts, rows, views, count, outputs)
 
 
-@njit(cache=True)
+@njit
 def _gather_source(
     source: int, pair_starts: np.ndarray, rows: np.ndarray, views: int, count: int, outputs: tuple
 ) -> None:

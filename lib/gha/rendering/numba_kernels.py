@@ -8,7 +8,7 @@ features are blended in vectors of sixteen channels, for the pixels that a Gauss
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from .numba_blocks import (
     BLOCK,
@@ -23,9 +23,21 @@ from .numba_blocks import (
     covered_blocks,
     list_pixels,
     place_tile,
-    write_block,
+    write_row,
 )
-from .numba_vectors import LANES, VectorType, load, multiply_add, positive_lanes, select_less, splat, store, transpose
+from .numba_compile import njit
+from .numba_vectors import (
+    LANES,
+    VectorType,
+    load,
+    load_block,
+    multiply_add,
+    positive_lanes,
+    select_less,
+    splat,
+    store,
+    transpose,
+)
 from .options import MIN_TRANSMITTANCE
 
 # The state of a tile's pixels, one plane for each quantity.
@@ -34,7 +46,7 @@ TRANSMITTANCE, WEIGHT, ACTIVE, COVERAGE, DEPTH, LAST = range(0, 6 * PIXELS, PIXE
 _LEAST = np.float32(MIN_TRANSMITTANCE)
 
 
-@njit(cache=True, parallel=True)
+@njit(parallel=True)
 def draw(
     tile_starts: np.ndarray,
     gaussians: np.ndarray,
@@ -67,7 +79,7 @@ def draw(
         _draw_tile((image, left, top), listed, footprints, features, background, cap, size, images)
 
 
-@njit(cache=True)
+@njit
 def _draw_tile(
     corner: tuple,
     gaussians: np.ndarray,
@@ -83,13 +95,13 @@ def _draw_tile(
     colors = aligned_zeros(PIXELS * features.shape[1])
     _open_pixels(size[2] - corner[1], size[1] - corner[2], state)
     _blend(gaussians, footprints, features, corner, cap, state, colors)
-    scratch = aligned_zeros(LANES * LANES)
-    for block in range(BLOCKS * BLOCKS):
-        _write_state(block, corner, size, state, images, scratch)
-        _write_colors(block, corner, size, state, colors, background, images[0], scratch)
+    scratch = aligned_zeros(BLOCKS * LANES * LANES)
+    for row in range(BLOCKS):
+        _write_state(row, corner, size, state, images)
+        _write_colors(row, corner, size, state, colors, background, images[0], scratch)
 
 
-@njit(cache=True)
+@njit
 def _open_pixels(width: int, height: int, state: np.ndarray) -> None:
     """Mark the pixels of a tile that lie in an image that goes on for ``width`` and ``height`` pixels."""
     for block in range(BLOCKS * BLOCKS):
@@ -99,7 +111,7 @@ def _open_pixels(width: int, height: int, state: np.ndarray) -> None:
             state[ACTIVE + block * LANES + k] = ONE if x < width and y < height else ZERO
 
 
-@njit(cache=True)
+@njit
 def _blend(
     gaussians: np.ndarray,
     footprints: tuple,
@@ -111,7 +123,7 @@ def _blend(
 ) -> None:
     """Blend the listed Gaussians, nearest first, into the pixels of a tile."""
     means2d, conics, radii, depth, opacities, sources = footprints
-    pixels = np.empty(PIXELS, np.int64)
+    pixels = np.empty(PIXELS + LANES, np.int64)
     is_open = np.ones(BLOCKS * BLOCKS, np.bool_)
     remaining = BLOCKS * BLOCKS
     for rank in range(len(gaussians)):
@@ -138,7 +150,7 @@ def _blend(
         _add_features(features, source, pixels, count, state, colors)
 
 
-@njit(cache=True)
+@njit
 def _weigh(alpha: VectorType, depth: np.float32, rank: np.float32, at: int, state: np.ndarray) -> tuple[int, bool]:
     """Draw a Gaussian in the block at ``at``: bits of the pixels it shows in, and whether any pixel is still open."""
     before, active = load(state, TRANSMITTANCE + at), load(state, ACTIVE + at)
@@ -157,7 +169,7 @@ def _weigh(alpha: VectorType, depth: np.float32, rank: np.float32, at: int, stat
     return positive_lanes(weight), positive_lanes(active) != 0
 
 
-@njit(cache=True)
+@njit
 def _add_features(
     features: np.ndarray, source: int, pixels: np.ndarray, count: int, state: np.ndarray, colors: np.ndarray
 ) -> None:
@@ -171,22 +183,23 @@ def _add_features(
             store(colors, at, multiply_add(weight, values, load(colors, at)))
 
 
-@njit(cache=True)
-def _write_state(block: int, corner: tuple, size: tuple, state: np.ndarray, images: tuple, scratch: np.ndarray) -> None:
-    """Copy a block of the tile's state to the images of one channel."""
-    x, y = corner[1] + block % BLOCKS * BLOCK, corner[2] + block // BLOCKS * BLOCK
-    room = (size[2] - x, size[1] - y)
-    index = (corner[0] * size[1] + y) * size[2] + x
-    at = block * LANES
-    write_block(load(state, COVERAGE + at), images[1], index, size[2], room, scratch)
-    write_block(load(state, TRANSMITTANCE + at), images[2], index, size[2], room, scratch)
-    write_block(load(state, DEPTH + at), images[3], index, size[2], room, scratch)
-    write_block(load(state, LAST + at), images[4], index, size[2], room, scratch)
+@njit
+def _write_state(row: int, corner: tuple, size: tuple, state: np.ndarray, images: tuple) -> None:
+    """Copy a row of blocks of the tile's state to the images of one channel."""
+    top = corner[2] + row * BLOCK
+    room = size[2] - corner[1]
+    for y in range(min(BLOCK, size[1] - top)):
+        index = (corner[0] * size[1] + top + y) * size[2] + corner[1]
+        at = row * BLOCKS * LANES + y * BLOCK
+        write_row(load_block(state, COVERAGE + at, LANES), images[1], index, room)
+        write_row(load_block(state, TRANSMITTANCE + at, LANES), images[2], index, room)
+        write_row(load_block(state, DEPTH + at, LANES), images[3], index, room)
+        write_row(load_block(state, LAST + at, LANES), images[4], index, room)
 
 
-@njit(cache=True)
+@njit
 def _write_colors(
-    block: int,
+    row: int,
     corner: tuple,
     size: tuple,
     state: np.ndarray,
@@ -195,15 +208,17 @@ def _write_colors(
     image: np.ndarray,
     scratch: np.ndarray,
 ) -> None:
-    """Copy a block of the tile's colours to the image, over the background."""
-    x, y = corner[1] + block % BLOCKS * BLOCK, corner[2] + block // BLOCKS * BLOCK
-    room = (size[2] - x, size[1] - y)
+    """Copy a row of blocks of the tile's colours to the image, over the background: whole cache lines at a time."""
+    top = corner[2] + row * BLOCK
     channels = len(colors) // PIXELS
-    uncovered = load(state, TRANSMITTANCE + block * LANES)
-    spill = aligned_zeros(LANES)
     for first in range(0, size[0], LANES):
-        transpose(colors, block * LANES * channels + first, channels, scratch, 0, LANES)
+        for column in range(BLOCKS):
+            start = (row * BLOCKS + column) * LANES * channels + first
+            transpose(colors, start, channels, scratch, column * LANES * LANES, LANES)
         for k in range(min(LANES, size[0] - first)):
-            index = ((corner[0] * size[0] + first + k) * size[1] + y) * size[2] + x
-            color = multiply_add(uncovered, splat(background[first + k]), load(scratch, k * LANES))
-            write_block(color, image, index, size[2], room, spill)
+            for y in range(min(BLOCK, size[1] - top)):
+                index = ((corner[0] * size[0] + first + k) * size[1] + top + y) * size[2] + corner[1]
+                uncovered = load_block(state, TRANSMITTANCE + row * BLOCKS * LANES + y * BLOCK, LANES)
+                color = load_block(scratch, k * LANES + y * BLOCK, LANES * LANES)
+                color = multiply_add(uncovered, splat(background[first + k]), color)
+                write_row(color, image, index, size[2] - corner[1])

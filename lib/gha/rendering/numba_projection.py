@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gha.geometry import Camera
 
 from .gaussians import Gaussians
+from .numba_compile import njit
 from .numba_footprint_gradient import footprint_gradient
 from .numba_lock import KERNEL_LOCK
 from .options import ALPHA_CUT, RenderOptions
@@ -31,7 +32,7 @@ _CUT, _LARGEST = np.float32(ALPHA_CUT), np.float32(LARGEST_DEVIATION)
 _LEAST_NORM, _MOST_NORM = np.float32(SMALLEST_NORM), np.float32(1 / SMALLEST_NORM)
 _INFINITY = np.float32(np.inf)
 
-_footprint = njit(cache=True)(footprint)
+_footprint = njit(footprint)
 
 
 def project_gaussians(gaussians: Gaussians, camera: Camera, options: RenderOptions) -> Projection:
@@ -93,7 +94,7 @@ def _inputs(means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, cam
     return table(means), table(quats), table(scales), flat(opacities), table(cameras)
 
 
-@njit(cache=True, parallel=True)
+@njit(parallel=True)
 def _project(inputs: tuple, reach: np.ndarray, shape: tuple, numbers: tuple, outputs: tuple) -> None:
     """Project sets with cameras.
 
@@ -112,7 +113,7 @@ def _project(inputs: tuple, reach: np.ndarray, shape: tuple, numbers: tuple, out
             _project_one(source, camera, out, inputs, reach, numbers, outputs)
 
 
-@njit(cache=True)
+@njit
 def _to_camera(means: np.ndarray, source: int, cameras: np.ndarray, camera: int) -> tuple[float, float, float]:
     """A world point in the axes of a camera, in the reference's order of operations."""
     x, y, z = means[source, 0], means[source, 1], means[source, 2]
@@ -123,7 +124,7 @@ def _to_camera(means: np.ndarray, source: int, cameras: np.ndarray, camera: int)
     )
 
 
-@njit(cache=True)
+@njit
 def _load_camera(cameras: np.ndarray, camera: int) -> tuple:
     """Rotation row by row; focal lengths and principal point; limits of the slopes."""
     pose = (
@@ -136,7 +137,7 @@ def _load_camera(cameras: np.ndarray, camera: int) -> tuple:
     return pose, lens, limits
 
 
-@njit(cache=True)
+@njit
 def _is_usable(source: int, inputs: tuple, point: tuple, lens: tuple, near: float) -> bool:
     """Whether geometry is finite, in front of the camera and not too large; comparisons with NaN are false."""
     means, quats, scales, opacities, _ = inputs
@@ -152,7 +153,7 @@ def _is_usable(source: int, inputs: tuple, point: tuple, lens: tuple, near: floa
     return finite and point[2] > near and in_reach
 
 
-@njit(cache=True)
+@njit
 def _project_one(
     source: int, camera: int, out: int, inputs: tuple, reach: np.ndarray, numbers: tuple, outputs: tuple
 ) -> None:
@@ -189,7 +190,7 @@ def _project_one(
         radii[out, 0], radii[out, 1] = radius_x, radius_y
 
 
-@njit(cache=True, parallel=True)
+@njit(parallel=True)
 def _unproject(inputs: tuple, shape: tuple, numbers: tuple, incoming: tuple, gradients: tuple) -> None:
     """Gradients of means, quats and scales, summed over the views in order; arguments as for ``_project``."""
     views, count = shape
@@ -200,7 +201,7 @@ def _unproject(inputs: tuple, shape: tuple, numbers: tuple, incoming: tuple, gra
             _unproject_one(source, camera, out, inputs, numbers, incoming, gradients)
 
 
-@njit(cache=True)
+@njit
 def _unproject_one(
     source: int, camera: int, out: int, inputs: tuple, numbers: tuple, incoming: tuple, gradients: tuple
 ) -> None:

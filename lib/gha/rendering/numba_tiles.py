@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from .numba_compile import njit
 from .options import ALPHA_CUT
 
 TILE = 16
@@ -66,7 +67,7 @@ def depth_order(depth: np.ndarray) -> np.ndarray:
     return np.sort(keys, axis=1) & 0xFFFFFFFF
 
 
-@njit(cache=True)
+@njit
 def _tile_range(center: np.float32, radius: np.float32, count: int) -> tuple[int, int]:
     """First and one past the last of ``count`` tiles that meet [center - radius, center + radius]."""
     first = max(_ZERO, (center - radius) / np.float32(TILE))
@@ -74,7 +75,7 @@ def _tile_range(center: np.float32, radius: np.float32, count: int) -> tuple[int
     return int(first), int(np.floor(last)) + 1
 
 
-@njit(cache=True)
+@njit
 def _lowest_power(xx: np.float32, xy: np.float32, yy: np.float32, left: np.float32, top: np.float32) -> np.float32:
     """Least Mahalanobis distance squared over the pixel centres' rectangle that starts at (left, top), centre at 0."""
     right, bottom = left + np.float32(TILE - 1), top + np.float32(TILE - 1)
@@ -92,7 +93,7 @@ def _lowest_power(xx: np.float32, xy: np.float32, yy: np.float32, left: np.float
     return min(along_x_edge, along_y_edge)
 
 
-@njit(cache=True)
+@njit
 def _visit_tiles(reached: tuple, gaussian: int, grid: tuple, first_tile: int, out: np.ndarray, slot: int) -> int:
     """Number of tiles that a Gaussian reaches; written to ``out`` from ``slot`` on unless ``slot`` is negative."""
     means2d, conics, radii, limits, sources = reached
@@ -112,7 +113,7 @@ def _visit_tiles(reached: tuple, gaussian: int, grid: tuple, first_tile: int, ou
     return found
 
 
-@njit(cache=True, parallel=True)
+@njit(parallel=True)
 def _count_tiles(reached: tuple, grid: tuple, counts: np.ndarray) -> None:
     """How many tiles each Gaussian reaches."""
     nothing = np.empty(0, np.int32)
@@ -121,7 +122,7 @@ def _count_tiles(reached: tuple, grid: tuple, counts: np.ndarray) -> None:
             counts[gaussian] = _visit_tiles(reached, gaussian, grid, 0, nothing, -1)
 
 
-@njit(cache=True, parallel=True)
+@njit(parallel=True)
 def _fill_tiles(reached: tuple, grid: tuple, count: int, pair_starts: np.ndarray, tile_of_pair: np.ndarray) -> None:
     """The tiles that each Gaussian reaches, numbered over all images."""
     for gaussian in prange(len(pair_starts) - 1):
@@ -130,7 +131,7 @@ def _fill_tiles(reached: tuple, grid: tuple, count: int, pair_starts: np.ndarray
             _visit_tiles(reached, gaussian, grid, first_tile, tile_of_pair, pair_starts[gaussian])
 
 
-@njit(cache=True)
+@njit
 def _sort_pairs(
     order: np.ndarray,
     pair_starts: np.ndarray,

@@ -245,9 +245,19 @@ def positive_lanes(typing_context: Any, value: VectorType) -> tuple:
 
 @intrinsic
 def lowest_bit(typing_context: Any, bits: types.Integer) -> tuple:
-    """Index of the lowest bit that is set; ``bits`` must not be 0."""
+    """Index of the lowest bit that is set; 64 if there is none."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def count_bits(typing_context: Any, bits: types.Integer) -> tuple:
+    """How many bits are set."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
 
     return types.int64(types.int64), generate
