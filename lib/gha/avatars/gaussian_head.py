@@ -40,6 +40,8 @@ class GaussianHeadConfig:
     """Points sown between the lips, where the mesh has no surface."""
     transfer_edge_mm: float = 0.0
     """Edge in millimetres of the lattice whose surface vertices become Gaussians; 0: half of stage 1's edge."""
+    face_edge_mm: float = 0.0
+    """The same where expressions move the surface, which may deserve more Gaussians; 0: no difference."""
     scale_with_head: bool = True
     """Multiply Gaussian scales by the head's scale (needed wherever the world is not in decimetres)."""
     learn_landmarks: bool = False

@@ -53,17 +53,33 @@ def seed_gaussians(mesh_head: MeshHead, lips: list[int], config: GaussianHeadCon
         config: of the Gaussian head.
         seed: of the mouth points.
     """
-    edge_mm = config.transfer_edge_mm or mesh_head.config.edge_mm / 2
-    surface = mesh_head.neutral_surface(mesh_head.lattice(edge_mm))
+    vertices, surface_features = _surface_points(mesh_head, config)
     landmarks = mesh_head.neutral_landmarks
     extra = mouth_points(landmarks[lips], config.mouth_points, seed) if lips else landmarks.new_zeros(0, 3)
-    means = torch.cat([surface.vertices, extra])
+    means = torch.cat([vertices, extra])
     features = torch.cat(
-        [inverse_tanh(surface.features), surface.features.new_zeros(len(extra), surface.features.shape[1])]
+        [inverse_tanh(surface_features), surface_features.new_zeros(len(extra), surface_features.shape[1])]
     )
     if not (torch.isfinite(means).all() and torch.isfinite(features).all()):
         raise InputError("the mesh head gives non-finite vertices or features; use an earlier checkpoint of stage 1")
     return GaussianSeeds(means, features, neighbour_distance(means), landmarks)
+
+
+def _surface_points(mesh_head: MeshHead, config: GaussianHeadConfig) -> tuple[Tensor, Tensor]:
+    """Positions and features on the trained surface, closer together where expressions move it if that is asked for."""
+    edge_mm = config.transfer_edge_mm or mesh_head.config.edge_mm / 2
+    surface = mesh_head.neutral_surface(mesh_head.lattice(edge_mm))
+    if not config.face_edge_mm:
+        return surface.vertices, surface.features
+
+    def weights(vertices: Tensor) -> Tensor:
+        return mesh_head.fields.blend_weights(vertices, mesh_head.neutral_landmarks)
+
+    face = mesh_head.neutral_surface(mesh_head.lattice(config.face_edge_mm))
+    far, near = weights(surface.vertices) == 0, weights(face.vertices) > 0
+    return torch.cat([surface.vertices[far], face.vertices[near]]), torch.cat(
+        [surface.features[far], face.features[near]]
+    )
 
 
 def gaussian_head_from_mesh(

@@ -83,7 +83,7 @@ class SuperResolutionDecoder(nn.Module):
         color, alpha_out = self.output(hidden).split([3, 1], dim=1)
         if self.config.residual:
             coarse = torch.cat([features[:, :3], alpha], dim=1)
-            enlarged = interpolate(coarse, scale_factor=self.upscale, mode="bilinear", align_corners=False)
+            enlarged = interpolate(coarse, scale_factor=self.upscale, mode="bicubic", align_corners=False)
             return color + enlarged[:, :3], (alpha_out + enlarged[:, 3:]).clamp(0, 1)
         alpha_out = torch.sigmoid(alpha_out)
         return torch.sigmoid(color) * alpha_out, alpha_out

@@ -27,7 +27,7 @@ def flatten_optimizer_state(optimizer: Optimizer, named_parameters: NamedParamet
     flat = {}
     for parameter, state in optimizer.state.items():
         for key, value in state.items():
-            flat[f"{names[id(parameter)]}:{key}"] = torch.as_tensor(value)
+            flat[f"{names[id(parameter)]}:{key}"] = _as_tensor(value)
     return flat
 
 
@@ -106,5 +106,23 @@ def _check_shapes(name: str, parameter: Tensor, state: Mapping[str, Tensor]) -> 
                 f"optimiser state {name}:{key} has shape {list(value.shape)} in the checkpoint, "
                 f"the parameter has {list(parameter.shape)}"
             )
+    return {key: _restored(value) for key, value in state.items()}
+
+
+def _restored(value: Tensor) -> Tensor | int | float:
+    """A copy of one entry of the state; plain numbers as plain numbers (see :func:`_as_tensor`)."""
+    if value.ndim:
+        return value.clone()
     # Step counters start on the host, where the optimiser keeps them unless it is fused: reading one must not sync.
-    return {key: value.clone() if value.ndim else value.cpu().clone() for key, value in state.items()}
+    return value.item() if value.dtype in (torch.int64, torch.float64) else value.cpu().clone()
+
+
+def _as_tensor(value: Tensor | float) -> Tensor:
+    """Plain numbers as int64 or float64, which no optimiser uses for tensors of its own.
+
+    They must come back as numbers: arithmetic with a tensor rounds differently, and training would not continue
+    exactly.
+    """
+    if isinstance(value, Tensor):
+        return value
+    return torch.tensor(value, dtype=torch.int64 if isinstance(value, int) else torch.float64)

@@ -20,6 +20,8 @@ from .pictures import picture_row
 from .refinement import CameraGain, PoseRefinement
 from .windows import Window, crop_frame, sample_window
 
+FEWEST_FACIAL_LANDMARKS = 66  # they come first among the landmarks; some captures have 68
+
 
 @dataclass
 class GaussianLossWeights:
@@ -44,7 +46,9 @@ class GaussianTrainingConfig:
     """How the Gaussian head learns; every parameter group has its own learning rate."""
 
     learning_rate: float = 1e-4
-    """Networks and decoder."""
+    """Networks of the head."""
+    decoder_learning_rate: float = 1e-4
+    """The super-resolution decoder."""
     means_learning_rate: float = 1e-5
     """Positions (decimetres)."""
     features_learning_rate: float = 1e-5
@@ -61,6 +65,8 @@ class GaussianTrainingConfig:
     """Range of the random magnification."""
     window: int = 0
     """Side in pixels of the random square the decoder is trained on; 0: the whole picture."""
+    face_windows: float = 0.0
+    """Share of the windows that are laid about a random landmark of the face, where most of what moves is."""
     background: str = "random"
     """What truth and prediction are composited over: "random" colour in every step, or "white"."""
     require_perceptual: bool = False
@@ -123,9 +129,10 @@ class GaussianStage:
 
     def _groups(self) -> list[dict]:
         head, config = self.head, self.config
-        networks = [head.fields, head.expression_attributes, head.pose_attributes, head.decoder]
+        networks = [head.fields, head.expression_attributes, head.pose_attributes]
         rates = [
             (config.learning_rate, [p for network in networks for p in network.parameters()]),
+            (config.decoder_learning_rate, list(head.decoder.parameters())),
             (config.means_learning_rate, [head.means]),
             (config.features_learning_rate, [head.features]),
             (config.quats_learning_rate, [head.quats]),
@@ -182,7 +189,10 @@ class GaussianStage:
     def _window(self, frame: Frame, generator: torch.Generator) -> Window:
         size = tuple(frame.image.shape[-2:])
         window = (self.config.window, self.config.window) if self.config.window else size
-        return sample_window(generator, size, window, tuple(self.config.zoom))
+        about = None
+        if self.config.window and torch.rand((), generator=generator) < self.config.face_windows:
+            about = _random_landmark(frame, generator)
+        return sample_window(generator, size, window, tuple(self.config.zoom), about)
 
     def _background(self, frame: Frame, generator: torch.Generator) -> Tensor:
         shape = (*frame.image.shape[:2], 3, 1, 1)
@@ -212,6 +222,14 @@ class GaussianStage:
     def metadata(self) -> dict:
         """Everything but tensors that rebuilds the head."""
         return self.description
+
+
+def _random_landmark(frame: Frame, generator: torch.Generator) -> tuple[float, float]:
+    """Pixel (y, x) of one of the facial landmarks in the first view."""
+    chosen = torch.randint(FEWEST_FACIAL_LANDMARKS, (1,), generator=generator)
+    pixels, _ = frame.camera.project(frame.landmarks[:, None, chosen.to(frame.landmarks.device)])
+    x, y = pixels[0, 0, 0].tolist()
+    return y, x
 
 
 def _shrink(images: Tensor, factor: int) -> Tensor:

@@ -28,7 +28,11 @@ class Window:
 
 
 def sample_window(
-    generator: torch.Generator, image_size: tuple[int, int], window_size: tuple[int, int], zoom: tuple[float, float]
+    generator: torch.Generator,
+    image_size: tuple[int, int],
+    window_size: tuple[int, int],
+    zoom: tuple[float, float],
+    about: tuple[float, float] | None = None,
 ) -> Window:
     """Draw a window.
 
@@ -37,10 +41,18 @@ def sample_window(
         image_size: (height, width) of the recorded image.
         window_size: (height, width) of the result.
         zoom: range of the magnification, drawn uniformly.
+        about: (y, x) of a pixel that must come to lie in the middle half of the window, which then may reach outside
+            the image; None: anywhere inside the image.
     """
     factor = zoom[0] + (zoom[1] - zoom[0]) * torch.rand((), generator=generator).item()
     height, width = (max(1, round(side / factor)) for side in window_size)
-    top, left = (_place(full, part, generator) for full, part in zip(image_size, (height, width), strict=True))
+    if about is None:
+        top, left = (_place(full, part, generator) for full, part in zip(image_size, (height, width), strict=True))
+    else:
+        top, left = (
+            round(place - part * (0.25 + 0.5 * torch.rand((), generator=generator).item()))
+            for place, part in zip(about, (height, width), strict=True)
+        )
     return Window(left, top, width, height, window_size[1], window_size[0])
 
 
