@@ -162,7 +162,7 @@ def test_huge_and_tiny_gaussians_stay_finite(backend):
     assert images.alpha.min() > 0.7
 
 
-def test_features_that_are_not_finite_show(recwarn):
+def test_features_that_are_not_finite_show():
     gaussian = one_gaussian(features=(torch.nan,), dtype=torch.float32)
     for backend in ("torch", "numba"):
         assert render_gaussians(gaussian, make_camera(16, 16), backend=backend).features.isnan().any()
