@@ -34,7 +34,9 @@ VERBS = {
         "gha.apps.demo:DemoConfig",
     ),
     "make-capture": Verb("gha.apps.make_capture:main", "film a parametric head into a capture of any size"),
-    "import-photos": Verb("gha.apps.import_photos:main", "turn calibrated photographs of one head into a capture"),
+    "import-photos": Verb(
+        "gha.apps.import_photos:main", "turn calibrated photographs of a static object into a capture"
+    ),
     "train-mesh": Verb(
         "gha.apps.train:train_mesh", "stage 1: train the mesh head", "gha.apps.training_config:MeshRunConfig"
     ),

@@ -17,7 +17,9 @@ from gha.errors import GhaError
 from .config import load_config
 from .config_help import describe_config
 
-_EPILOG = "key=value changes one key, with dots between sections and YAML values: section.key=1e-4"
+_EPILOG = """\
+key=value changes one key, with dots between sections and YAML values: section.key=1e-4, "section.list=[a, b]".
+Keys without a default must be given. FILE changes the defaults, key=value changes FILE. --debug shows tracebacks."""
 
 
 def run_command(
@@ -48,7 +50,12 @@ def run_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     default = f"; default: {default_config}" if default_config else ""
-    parser.add_argument("--config", metavar="FILE", default=default_config, help=f"YAML file{default}")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=default_config,
+        help=f"YAML file with values of keys; config/ of the repository holds some{default}",
+    )
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="changes to single keys, applied last")
     arguments = parser.parse_intermixed_args(list(argv))
 
@@ -86,9 +93,10 @@ def import_object(place: str) -> Any:
 
 
 def program_name() -> str:
-    """What the user typed to get here: ``train_meshhead.py``, or ``gha train-mesh``."""
+    """What the user typed to get here: ``train_meshhead.py``, ``gha train-mesh`` or ``python -m gha train-mesh``."""
     name = Path(sys.argv[0]).name
-    return " ".join([name, *sys.argv[1:2]]) if name == "gha" else name
+    name = "python -m gha" if name == "__main__.py" else name
+    return " ".join([name, *sys.argv[1:2]]) if name in ("gha", "python -m gha") else name
 
 
 def show_log_on_console() -> None:

@@ -145,9 +145,9 @@ def _parse(path: Path) -> _Source:
 
 
 def _docstring(statement: ast.stmt | None) -> str:
-    """The text of a docstring on one line, empty for any other statement."""
+    """The text of a docstring on one line without markup, empty for any other statement."""
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-        return " ".join(str(statement.value.value).split())
+        return " ".join(str(statement.value.value).replace("``", "").split())
     return ""
 
 

@@ -42,7 +42,7 @@ class DemoConfig:
     cameras: int = 16
     """Cameras to film with."""
     resolution: int = 256
-    """Side of the pictures in pixels."""
+    """Side in pixels of the pictures filmed; what is trained at is data.resolution of the two presets."""
     identity: int = 0
     """Which person: 0 is the model's own, other numbers draw one."""
     seed: int = 0
@@ -52,7 +52,7 @@ class DemoConfig:
     gaussian: list[str] = field(default_factory=list)
     """Changes to config/train_gaussianhead_demo.yaml, as key=value."""
     device: str = "auto"
-    """"cpu", "cuda", or "auto": CUDA where there is a device."""
+    """"cpu", "cuda", "cuda:1" and so on, or "auto": CUDA where there is a device."""
 
 
 @dataclass(frozen=True)

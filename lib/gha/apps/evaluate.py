@@ -57,7 +57,7 @@ class EvaluationConfig:
     output: str = ""
     """Folder for evaluation.json and contact_sheet.png; empty: evaluation/ beside the run's checkpoints."""
     splits: list[str] = field(default_factory=lambda: ["held_out_frames", "held_out_cameras", "held_out_both"])
-    """Which ways of holding out to measure, where the capture offers them."""
+    """Which ways of holding out to measure, where the capture offers them (both: test frames seen by test cameras)."""
     resolution: int = 0
     """Longer side in pixels of the pictures compared; 0: what the run was trained at."""
     max_images: int = 120
@@ -71,7 +71,7 @@ class EvaluationConfig:
     contact_images: int = 8
     """Rows of the contact sheet; 0: none."""
     device: str = "auto"
-    """"cpu", "cuda", or "auto": CUDA where there is a device."""
+    """"cpu", "cuda", "cuda:1" and so on, or "auto": CUDA where there is a device."""
 
 
 def evaluate(config: EvaluationConfig) -> Path:

@@ -17,7 +17,7 @@ cameras, true expression codes, landmarks and capture.json; training reads the f
 
 _EXAMPLES = """\
 examples:
-  gha make-capture --output captures/demo                                   a small one, in half a minute
+  gha make-capture --output captures/small                                  the defaults
   gha make-capture --output captures/anna --identity 7 --frames 200 --resolution 2048
   gha make-capture --output captures/photo --face ~/ICT-FaceKit --motion range_of_motion.csv --resolution 2048
   gha make-capture --output captures/as_original --layout original          the file layout of the original system
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--face",
         default="procedural",
         metavar="NAME|PATH",
-        help='"procedural" (built in), or the path of a downloaded ICT-FaceKit (folder or packed npz)',
+        help='"procedural" (built in, the default), or the path of a downloaded ICT-FaceKit (folder or packed npz)',
     )
     add(
         "--identity", type=int, default=0, help="which person: 0 is the model's own, other numbers draw one (default 0)"
@@ -53,7 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--motion",
         default="auto",
         metavar="auto|PATH",
-        help='"auto" acts by itself; or a Live Link Face csv (.csv, .csv.gz), or an expression sequence (.npz, .csv)',
+        help='"auto" (the default) acts by itself; or a Live Link Face csv (.csv, .csv.gz), or an expression sequence '
+        "(.npz, .csv)",
     )
     add("--held-out", type=float, default=0.2, metavar="SHARE", help="share of the frames held out (default 0.2)")
     add("--held-out-cameras", type=int, default=2, metavar="COUNT", help="cameras held out (default 2)")
@@ -69,9 +70,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--layout",
         choices=("ours", "original"),
         default="ours",
-        help="ours: capture.json, PNG masks; original: the form of the original system to the letter",
+        help="ours (the default): capture.json, PNG masks; original: the form of the original system to the letter, "
+        "which has no place for a split, so that nothing is held out",
     )
-    add("--supersample", type=int, default=0, metavar="N", help="samples along a pixel's side; 0: by resolution")
+    add(
+        "--supersample",
+        type=int,
+        default=0,
+        metavar="N",
+        help="samples along a pixel's side; 0 (the default): by resolution",
+    )
     add("--workers", type=int, default=None, metavar="N", help="threads (default: one per processor core)")
     add("--quiet", action="store_true", help="no progress bar")
     return parser  # fmt: skip

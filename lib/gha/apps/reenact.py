@@ -82,7 +82,7 @@ class ReenactmentConfig:
     write_frames: bool = True
     """Also write every frame as PNG."""
     device: str = "auto"
-    """"cpu", "cuda", or "auto": CUDA where there is a device."""
+    """"cpu", "cuda", "cuda:1" and so on, or "auto": CUDA where there is a device."""
 
 
 def reenact(config: ReenactmentConfig) -> Path:

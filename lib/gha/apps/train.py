@@ -85,7 +85,10 @@ def choose_device(name: str) -> torch.device:
     """The device named ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ..., or the best there is for ``"auto"``."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"device: found {name!r}, expected cpu, cuda, cuda:1 and so on, or auto") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device={name}: this PyTorch ({torch.__version__}) sees no CUDA device; use device=cpu")
     return device
@@ -125,8 +128,6 @@ def _trained_mesh_head(config: GaussianRunConfig, subject: Subject, device: torc
 
 
 def _camera_gain(data: DataConfig, cameras: list[str], device: torch.device) -> CameraGain | None:
-    if data.camera_color not in ("off", "gain"):
-        raise InputError(f"data.camera_color: expected off or gain, found {data.camera_color!r}")
     return CameraGain(cameras).to(device) if data.camera_color == "gain" else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from gha.avatars.gaussian_head import GaussianHeadConfig
 from gha.avatars.mesh_head import MeshHeadConfig
@@ -29,7 +30,7 @@ class DataConfig:
     """Threads that read ahead."""
     cache_gib: float = 1.0
     """Memory for decoded pictures, GiB."""
-    camera_color: str = "off"
+    camera_color: Literal["off", "gain"] = "off"
     """"gain" learns one RGB gain per camera (exposure differences, a flash on the camera); "off" does not."""
 
 
@@ -43,7 +44,7 @@ class MeshRunConfig:
     runs: str = "runs"
     """Folder of all runs."""
     device: str = "auto"
-    """"cpu", "cuda", or "auto": CUDA where there is a device."""
+    """"cpu", "cuda", "cuda:1" and so on, or "auto": CUDA where there is a device."""
     head: MeshHeadConfig = field(default_factory=MeshHeadConfig)
     training: MeshTrainingConfig = field(default_factory=MeshTrainingConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -61,7 +62,7 @@ class GaussianRunConfig:
     runs: str = "runs"
     """Folder of all runs."""
     device: str = "auto"
-    """"cpu", "cuda", or "auto": CUDA where there is a device."""
+    """"cpu", "cuda", "cuda:1" and so on, or "auto": CUDA where there is a device."""
     head: GaussianHeadConfig = field(default_factory=GaussianHeadConfig)
     training: GaussianTrainingConfig = field(default_factory=GaussianTrainingConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -55,9 +56,9 @@ class FieldsConfig:
     """Distance to the nearest landmark at which expression starts to fade (unit: see ``blend_metric``)."""
     blend_far: float = 0.25
     """Distance at which only pose is left."""
-    blend_metric: str = "squared_distance"
+    blend_metric: Literal["squared_distance", "distance"] = "squared_distance"
     """"squared_distance", squared decimetres (released code), or "distance", decimetres (paper)."""
-    color_activation: str = "sigmoid_rgb"
+    color_activation: Literal["sigmoid_rgb", "original"] = "sigmoid_rgb"
     """"sigmoid_rgb": RGB in [0, 1] in both stages. "original": all channels in the first stage, none in the second,
     which makes the second stage learn colour anew."""
     pose_in_expression_networks: bool = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ class MeshHeadConfig:
     """The surface starts as a sphere: centre in canonical decimetres."""
     sphere_radius: float = 1.0
     """Radius of that sphere in decimetres."""
-    pose_deform_input: str = "neutral"
+    pose_deform_input: Literal["neutral", "deformed"] = "neutral"
     """Positions the pose displacement sees: "neutral" (paper) or "deformed" by expression (released code)."""
     search_interval: int = 1
     """Training steps for which the lattice edges that the surface crosses are kept before they are searched again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ class DecoderConfig:
 
     capacity: int = 32
     """Channels of the last block; the first has four times, the second twice as many."""
-    normalization: str = "none"
+    normalization: Literal["none", "instance"] = "none"
     """"none", or "instance" as in the original (makes the output depend on the whole frame)."""
     align_corners: bool = False
     """Interpolation grid of the two upsamplings; the original aligns corners, which breaks crop equivariance."""
@@ -35,7 +36,12 @@ class DoubleConvolution(nn.Sequential):
         layers: list[nn.Module] = []
         for channels in (in_channels, out_channels):
             # A bias in front of InstanceNorm would be subtracted again.
-            layers.append(nn.Conv2d(channels, out_channels, 3, padding=1, bias=normalization == "none"))
+            convolution = nn.Conv2d(channels, out_channels, 3, padding=1, bias=normalization == "none")
+            if normalization == "none":
+                # PyTorch's own start shrinks what passes to a hundredth over the blocks: learning then starts late.
+                nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+                nn.init.zeros_(convolution.bias)
+            layers.append(convolution)
             if normalization == "instance":
                 layers.append(nn.InstanceNorm2d(out_channels))
             layers.append(nn.ReLU(inplace=True))
