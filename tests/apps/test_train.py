@@ -1,8 +1,15 @@
-import pytest
+from contextlib import nullcontext
+from types import SimpleNamespace
 
+import pytest
+import torch
+
+from gha.apps import train as training
 from gha.apps.command import run_command
 from gha.apps.train import choose_device
+from gha.apps.training_config import DataConfig
 from gha.errors import InputError
+from gha.training.stage import LoopConfig
 
 
 def test_a_device_that_does_not_exist_is_named():
@@ -15,3 +22,17 @@ def test_a_device_that_does_not_exist_is_named():
 def test_a_mistyped_choice_is_refused_with_the_choices(key, capsys):
     assert run_command("Test.", "gha.apps.training_config:MeshRunConfig", print, [f"{key}=of"]) == 1
     assert f"{key}: expected one of " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("finished", [7, 10])
+def test_a_stopped_stage_stops_what_builds_on_it(finished, monkeypatch):
+    """The demo must not go on to stage 2 with half a stage 1."""
+    monkeypatch.setattr(training, "restore", lambda *_: None)
+    monkeypatch.setattr(training, "FrameLoader", lambda *_: nullcontext())
+    monkeypatch.setattr(training, "SampleSchedule", lambda *_: None)
+    monkeypatch.setattr(training, "train", lambda *_: finished)
+    stage = SimpleNamespace(finished_steps=0)
+    capture = SimpleNamespace(split=SimpleNamespace(train_frames=("0",)))
+    expected = nullcontext() if finished == 10 else pytest.raises(KeyboardInterrupt)
+    with expected:
+        training._run(stage, capture, ["a"], DataConfig("c"), LoopConfig(steps=10), None, torch.device("cpu"))

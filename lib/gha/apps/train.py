@@ -169,4 +169,7 @@ def _run(
     cache_bytes = int(data.cache_gib * 2**30)
     size = data.resolution or None
     with FrameLoader(capture, schedule, size, stage.finished_steps, data.workers, cache_bytes) as frames:
-        train(stage, frames, loop, folder, device)
+        finished = train(stage, frames, loop, folder, device)
+    if finished < loop.steps:
+        # Saved, but not done: whoever called must not go on to what builds on a trained stage.
+        raise KeyboardInterrupt
