@@ -5,6 +5,7 @@ from pathlib import Path
 
 # Before numba and OpenMP read them: tests run several at a time, and one thread makes small shapes fastest.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("NUMBA_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
 
 import numpy as np
