@@ -74,3 +74,10 @@ def test_original_is_exact_over_white():
 def test_unknown_normalization_is_refused():
     with pytest.raises(ValueError, match=r"'none' or 'instance', got 'batch'"):
         SuperResolutionDecoder(5, DecoderConfig(normalization="batch"))
+
+
+def test_what_passes_the_blocks_keeps_its_size_at_the_start():
+    torch.manual_seed(0)
+    decoder = SuperResolutionDecoder(16, DecoderConfig(capacity=32))
+    hidden = decoder._blocks(torch.randn(16, 17, 1, 1).expand(-1, -1, 16, 16))[..., 24:40, 24:40]
+    assert 0.3 < hidden.square().mean().sqrt() < 3

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gha.training.losses import soft_iou_loss, visible_l1
+from gha.training.losses import soft_iou_loss, visible_l1, visible_squared_error
 
 
 def test_visible_l1_counts_visible_pixels_only():
@@ -17,3 +17,9 @@ def test_soft_iou_of_equal_disjoint_and_half_masks():
     assert soft_iou_loss(empty, full).item() == pytest.approx(1.0)
     assert soft_iou_loss(half, full).item() == pytest.approx(0.5)
     assert torch.isfinite(soft_iou_loss(empty, empty))
+
+
+def test_visible_squared_error_counts_visible_pixels_only():
+    prediction, truth = torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.5)
+    visible = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
+    assert visible_squared_error(prediction, truth, visible).item() == pytest.approx(0.0625)

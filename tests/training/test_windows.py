@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from gha.capture.frame import Frame
 from gha.faces.code import HeadCode
 from gha.geometry import Camera
-from gha.training.windows import Window, crop_frame, sample_window
+from gha.training.windows import Window, crop_frame, crop_views, sample_window
 
 
 def frame_of(image):
@@ -64,3 +66,15 @@ def test_zooming_out_of_the_whole_image_pads_on_all_sides():
     assert all((w.source_height, w.source_width) == (125, 100) for w in windows)
     assert all(-25 <= w.top <= 0 and -20 <= w.left <= 0 for w in windows)
     assert len({w.left for w in windows}) > 5
+
+
+def test_every_view_gets_its_own_window():
+    one, windows = frame_of(ramp(24, 32)), [Window(3, 2, 8, 6, 8, 6), Window(10, 9, 16, 12, 8, 6)]
+    camera = replace(one.camera, K=one.camera.K.expand(1, 2, 3, 3), w2c=one.camera.w2c.expand(1, 2, 4, 4))
+    images = {name: getattr(one, name).expand(1, 2, -1, -1, -1) for name in ("image", "mask", "visible")}
+    both = crop_views(replace(one, camera=camera, camera_ids=(("a", "b"),), **images), windows)
+    assert both.camera_ids == (("a", "b"),)
+    for view, window in enumerate(windows):
+        alone = crop_frame(one, window)
+        assert torch.equal(both.image[:, view], alone.image[:, 0])
+        assert torch.equal(both.camera.K[:, view], alone.camera.K[:, 0])

@@ -13,12 +13,12 @@ from gha.avatars.gaussian_head import GaussianHead
 from gha.avatars.rendering import coarse_camera, composite, render_posed
 from gha.capture.frame import Frame
 
-from .losses import visible_l1
+from .losses import visible_l1, visible_squared_error
 from .metrics import ssim_map
 from .perceptual import PerceptualDistance
 from .pictures import picture_row
 from .refinement import CameraGain, PoseRefinement
-from .windows import Window, crop_frame, sample_window
+from .windows import Window, crop_views, sample_window
 
 FEWEST_FACIAL_LANDMARKS = 66  # they come first among the landmarks; some captures have 68
 
@@ -29,6 +29,8 @@ class GaussianLossWeights:
 
     fine: float = 1.0
     """Decoded colour, L1."""
+    fine_squared: float = 0.0
+    """Decoded colour, squared error: soft where an outline is uncertain, which L1 makes hard; 0: off."""
     coarse: float = 1.0
     """Colour channels of the splats before decoding, L1."""
     alpha: float = 0.5
@@ -146,9 +148,10 @@ class GaussianStage:
         return [{"params": parameters, "lr": rate} for rate, parameters in rates]
 
     def losses(self, frame: Frame, step: int) -> dict[str, Tensor]:
-        """Weighted terms for a frame [B, V]; window and background depend on seed and step only."""
+        """Weighted terms for a frame [B, V]; windows and background depend on seed and step only."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        view = crop_frame(frame, self._window(frame, generator))
+        windows = [self._window(frame, view, generator) for view in range(frame.image.shape[1])]
+        view = crop_views(frame, windows)
         background = self._background(frame, generator)
         predicted = self.predict(view)
         truth = composite(view.image * view.mask, view.mask, background)
@@ -163,6 +166,8 @@ class GaussianStage:
             "fine": weights.fine * visible_l1(fine, truth, view.visible),
             "coarse": weights.coarse * visible_l1(coarse, coarse_truth, coarse_visible),
         }
+        if weights.fine_squared:
+            terms["fine_squared"] = weights.fine_squared * visible_squared_error(fine, truth, view.visible)
         if weights.alpha:
             alpha_error = visible_l1(predicted.alpha, view.mask, view.visible)
             coarse_alpha_error = visible_l1(predicted.coarse_alpha, coarse_mask, coarse_visible)
@@ -186,12 +191,12 @@ class GaussianStage:
             color, coarse_color = (self.gain(x, view.camera_ids) for x in (color, coarse_color))
         return Prediction(color, fine_alpha, coarse_color, alpha)
 
-    def _window(self, frame: Frame, generator: torch.Generator) -> Window:
+    def _window(self, frame: Frame, view: int, generator: torch.Generator) -> Window:
         size = tuple(frame.image.shape[-2:])
         window = (self.config.window, self.config.window) if self.config.window else size
         about = None
         if self.config.window and torch.rand((), generator=generator) < self.config.face_windows:
-            about = _random_landmark(frame, generator)
+            about = _random_landmark(frame, view, generator)
         return sample_window(generator, size, window, tuple(self.config.zoom), about)
 
     def _background(self, frame: Frame, generator: torch.Generator) -> Tensor:
@@ -224,11 +229,11 @@ class GaussianStage:
         return self.description
 
 
-def _random_landmark(frame: Frame, generator: torch.Generator) -> tuple[float, float]:
-    """Pixel (y, x) of one of the facial landmarks in the first view."""
+def _random_landmark(frame: Frame, view: int, generator: torch.Generator) -> tuple[float, float]:
+    """Pixel (y, x) of one of the facial landmarks in a view."""
     chosen = torch.randint(FEWEST_FACIAL_LANDMARKS, (1,), generator=generator)
     pixels, _ = frame.camera.project(frame.landmarks[:, None, chosen.to(frame.landmarks.device)])
-    x, y = pixels[0, 0, 0].tolist()
+    x, y = pixels[0, view, 0].tolist()
     return y, x
 
 

@@ -15,3 +15,8 @@ def soft_iou_loss(prediction: Tensor, truth: Tensor) -> Tensor:
     intersection = (prediction * truth).flatten(-3).sum(-1)
     union = (prediction + truth - prediction * truth).flatten(-3).sum(-1)
     return 1 - (intersection / union.clamp_min(1e-6)).mean()
+
+
+def visible_squared_error(prediction: Tensor, truth: Tensor, visible: Tensor) -> Tensor:
+    """Mean squared error over all pixels; pixels that are not visible count as equal."""
+    return ((prediction - truth) * visible).square().mean()

@@ -6,6 +6,7 @@ truth is resampled with an antialiasing filter, so nothing aliases and the splat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -60,6 +61,33 @@ def _place(full: int, part: int, generator: torch.Generator) -> int:
     """Uniform position of a window of ``part`` pixels in (or, if larger, around) ``full`` pixels."""
     low, high = min(0, full - part), max(0, full - part)
     return int(torch.randint(low, high + 1, (), generator=generator).item())
+
+
+def crop_views(frame: Frame, windows: Sequence[Window]) -> Frame:
+    """Crop every view of a frame [B, V] to its own window; the results must have one size."""
+    views = [crop_frame(_one_view(frame, index), window) for index, window in enumerate(windows)]
+    if len(views) == 1:
+        return views[0]
+    camera = replace(
+        views[0].camera,
+        K=torch.cat([view.camera.K for view in views], dim=-3),
+        w2c=torch.cat([view.camera.w2c for view in views], dim=-3),
+    )
+    images = {name: torch.cat([getattr(v, name) for v in views], dim=1) for name in ("image", "mask", "visible")}
+    return replace(frame, camera=camera, **images)
+
+
+def _one_view(frame: Frame, index: int) -> Frame:
+    """View ``index`` of a frame [B, V], as a frame [B, 1]."""
+    view, camera = slice(index, index + 1), frame.camera
+    return replace(
+        frame,
+        image=frame.image[:, view],
+        mask=frame.mask[:, view],
+        visible=frame.visible[:, view],
+        camera=replace(camera, K=camera.K[..., view, :, :], w2c=camera.w2c[..., view, :, :]),
+        camera_ids=tuple(ids[view] for ids in frame.camera_ids),
+    )
 
 
 def crop_frame(frame: Frame, window: Window) -> Frame:
