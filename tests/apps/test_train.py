@@ -18,9 +18,19 @@ def test_a_device_that_does_not_exist_is_named():
     assert choose_device("cpu").type == "cpu"
 
 
-@pytest.mark.parametrize("key", ["data.camera_color", "head.fields.blend_metric", "head.pose_deform_input"])
-def test_a_mistyped_choice_is_refused_with_the_choices(key, capsys):
-    assert run_command("Test.", "gha.apps.training_config:MeshRunConfig", print, [f"{key}=of"]) == 1
+@pytest.mark.parametrize(
+    ("schema", "key"),
+    [
+        ("MeshRunConfig", "data.camera_color"),
+        ("MeshRunConfig", "head.fields.blend_metric"),
+        ("MeshRunConfig", "head.fields.color_activation"),
+        ("MeshRunConfig", "head.pose_deform_input"),
+        ("GaussianRunConfig", "head.decoder.normalization"),
+        ("GaussianRunConfig", "training.background"),
+    ],
+)
+def test_a_mistyped_choice_is_refused_with_the_choices(schema, key, capsys):
+    assert run_command("Test.", f"gha.apps.training_config:{schema}", print, [f"{key}=of"]) == 1
     assert f"{key}: expected one of " in capsys.readouterr().err
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -69,7 +70,7 @@ class GaussianTrainingConfig:
     """Side in pixels of the random square the decoder is trained on; 0: the whole picture."""
     face_windows: float = 0.0
     """Share of the windows that are laid about a random landmark of the face, where most of what moves is."""
-    background: str = "random"
+    background: Literal["random", "white"] = "random"
     """What truth and prediction are composited over: "random" colour in every step, or "white"."""
     require_perceptual: bool = False
     """Stop if the perceptual term cannot be computed, instead of training without it."""
