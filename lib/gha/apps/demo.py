@@ -37,9 +37,9 @@ class DemoConfig:
     """Folder of all runs."""
     capture: str = "captures/demo"
     """Folder of the capture; filmed there if it is not complete yet."""
-    frames: int = 40
+    frames: int = 80
     """Timesteps to film."""
-    cameras: int = 16
+    cameras: int = 10
     """Cameras to film with."""
     resolution: int = 256
     """Side in pixels of the pictures filmed; what is trained at is data.resolution of the two presets."""

@@ -97,19 +97,19 @@ def _act(name: str, times: np.ndarray, count: int, seed: int) -> np.ndarray:
         # However few the frames, they go through as many different faces as they can.
         per_face = max(1, round(count / len(EXTREMES)))
         seconds = (times[1] - times[0]) * per_face if count > 1 else SECONDS_PER_FACE
-        return motion.together(motion.extremes(times + 0.4 * seconds, seconds, seed))
+        return motion.together(motion.extremes(times + 0.4 * seconds, seconds, seed), motion.eyes(times, 0.5, seed))
     if name == "SEN":
         return motion.together(
-            motion.speech(times, seed), motion.eyes(times, 0.3, seed), 0.25 * motion.emotions(times, seed)
+            motion.speech(times, seed), motion.eyes(times, 0.7, seed), 0.25 * motion.emotions(times, seed)
         )
     if name == "EMO":
-        return motion.together(motion.emotions(times, seed), motion.eyes(times, 0.25, seed))
+        return motion.together(motion.emotions(times, seed), motion.eyes(times, 0.7, seed))
     if name == "EYES":
         return motion.together(motion.eyes(times, 1.0, seed))
     if name == "HEAD":
-        return motion.together(motion.eyes(times, 0.5, seed), 0.4 * motion.emotions(times, seed))
+        return motion.together(motion.eyes(times, 0.8, seed), 0.4 * motion.emotions(times, seed))
     return motion.together(
-        0.9 * motion.speech(times, seed), 0.5 * motion.emotions(times, seed), motion.eyes(times, 0.45, seed)
+        0.9 * motion.speech(times, seed), 0.5 * motion.emotions(times, seed), motion.eyes(times, 0.85, seed)
     )
 
 

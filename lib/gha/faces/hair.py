@@ -203,7 +203,7 @@ def strand_uvs(count: int, points: int, rng: np.random.Generator) -> np.ndarray:
 def hair_texture(colour: np.ndarray, seed: int, size: int = 256) -> np.ndarray:
     """Texture uint8 [64, size, 3]: one column per shade around ``colour`` (sRGB in [0, 1]), root (top) to tip."""
     rng = np.random.default_rng(seed)
-    shade = np.exp(rng.normal(size=(1, size, 1)) * 0.28)
-    warmth = 1 + rng.normal(size=(1, size, 1)) * np.array([0.05, 0.0, -0.06])
+    shade = np.exp(rng.normal(size=(1, size, 1)) * 0.14)
+    warmth = 1 + rng.normal(size=(1, size, 1)) * np.array([0.03, 0.0, -0.04])
     along = np.interp(np.linspace(0, 1, 64), [0, 0.25, 1], [0.55, 0.9, 1.2])[:, None, None]
     return (np.clip(np.asarray(colour) * shade * warmth * along, 0, 1) * 255).astype(np.uint8)

@@ -128,14 +128,14 @@ class ProceduralHead(FaceModel):
         iris = rng.uniform(0, len(paint.IRIS_TONES) - 1)
         cloth = paint.CLOTH_TONES[rng.integers(len(paint.CLOTH_TONES))]
         size = self.texture_size
-        strands = (("hair", hair, 0.25), ("brows", hair * 0.9, 0.1), ("lashes", hair * 0.3, 0.05))
+        strands = (("hair", hair, 0.10), ("brows", hair * 0.9, 0.1), ("lashes", hair * 0.3, 0.05))
         return (
             paint_skin(self._template, person, seed, size),
             paint.paint_mouth(seed),
             paint.paint_eye(iris, seed, max(size // 2, 128)),
             paint.paint_teeth(),
             paint.paint_cloth(cloth, seed, size),
-            *(Material(n, hair_texture(c, seed), specular, 24.0, two_sided=True) for n, c, specular in strands),
+            *(Material(n, hair_texture(c, seed), specular, 10.0, two_sided=True) for n, c, specular in strands),
         )
 
 
