@@ -68,7 +68,7 @@ def test_gpu_draws_what_the_cpu_draws(backend, capsys):
 
 def test_time_of_a_training_step(capsys):
     """4 x 256 x 256 of 281,250 faces with 32 channels; the target is 4 ms forward and backward on an H200."""
-    vertices, triangles, attributes, camera = (part.cuda() for part in head_sized_scene())
+    vertices, triangles, attributes, camera = (part.to("cuda") for part in head_sized_scene())
     vertices, attributes = vertices.requires_grad_(), attributes.requires_grad_()
     lines = []
     for backend in ("triton", "torch"):

@@ -3,7 +3,7 @@
 A folder of checkpoints looks like this::
 
     checkpoints/
-        step_00001200/  manifest.json  model.safetensors  optimizer.safetensors  random.safetensors
+        step_00001200/  manifest.json  avatar.safetensors  optimizer_adam.safetensors
         step_00001500/  ...
         step_latest     a text file with the name of the newest one
 
