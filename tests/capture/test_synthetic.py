@@ -204,7 +204,7 @@ def test_command_line_defaults_are_the_recipe():
     defaults = CaptureRecipe()
     for name in ("identity", "frames", "cameras", "resolution", "seed", "motion", "held_out", "held_out_cameras"):
         assert getattr(arguments, name) == getattr(defaults, name)
-    assert "captures/demo" in command.build_parser().format_help()
+    assert "captures/small" in command.build_parser().format_help()
 
 
 def test_the_command_films_and_says_so(head, tmp_path, monkeypatch, capsys):
