@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from film_scenes import EVEN, WHITE, camera, flat, joined, quad, sphere
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import Delaunay
 
-from gha.capture import film_geometry, film_image, film_light, film_shading
+from gha.capture import film_develop, film_geometry, film_image, film_light, film_shading
 from gha.capture.film import BLACK, Backdrop, FilmSurface, Lighting, light_surface
 from gha.capture.film import film_image as film
 from gha.capture.film_textures import linear_to_srgb, pack_textures, srgb_to_linear
@@ -219,12 +220,31 @@ def test_compiled_kernels_do_what_their_source_says(monkeypatch):
     vertices, surface = joined(quad(hill[..., None].repeat(3, 2), bump=hill, bump_depth=0.01, specular=0.2), hair)
     lights = Lighting(shadow_directions=3, shadow_resolution=8)
     view = camera(18, azimuth=15, elevation=10)
-    compiled = film(light_surface(surface, vertices, lighting=lights), None, view, lights)
-    for module in (film_geometry, film_image, film_light, film_shading):
+    compiled = film(light_surface(surface, vertices, lighting=lights), None, view, lights, lens_blur=0.7)
+    for module in (film_develop, film_geometry, film_image, film_light, film_shading):
         for name, kernel in vars(module).copy().items():
             if hasattr(kernel, "py_func"):
                 monkeypatch.setattr(module, name, kernel.py_func)
-    plain = film(light_surface(surface, vertices, lighting=lights), None, view, lights)
+    plain = film(light_surface(surface, vertices, lighting=lights), None, view, lights, lens_blur=0.7)
     assert np.array_equal(compiled[1], plain[1])
     assert np.abs(compiled[0].astype(int) - plain[0]).max() <= 1
     assert compiled[0].std() > 10
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.7, 1.5])
+def test_the_lens_spreads_light_and_coverage_alike(sigma):
+    vertices, surface = joined(quad(flat(200), size=0.5))
+    view = camera(64)
+    _, sharp = film(surface, vertices, view, EVEN, BLACK, supersample=4)
+    rgb, alpha = film(surface, vertices, view, EVEN, BLACK, supersample=4, lens_blur=sigma)
+    expected = gaussian_filter(sharp / 255.0, sigma, truncate=2.5, mode="nearest")
+    assert np.abs(alpha / 255.0 - expected).max() < 0.01
+    light = srgb_to_linear(rgb[..., 0] / 255)
+    assert np.abs(light - light.max() * alpha / 255).max() < 0.02
+
+
+def test_beyond_the_border_the_scene_goes_on():
+    vertices, surface = joined(quad(flat(200), size=3.0))
+    rgb, alpha = film(surface, vertices, camera(32, focal=2.5), EVEN, BLACK, lens_blur=2.0)
+    assert (alpha == 255).all()
+    assert rgb.std((0, 1)).max() < 1

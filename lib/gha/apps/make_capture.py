@@ -80,6 +80,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="samples along a pixel's side; 0 (the default): by resolution",
     )
+    add(
+        "--lens-blur",
+        type=float,
+        default=0.7,
+        metavar="PIXELS",
+        help="standard deviation of the cameras' point spread; 0: sharper than any camera, with jagged edges "
+        "(default 0.7)",
+    )
     add("--workers", type=int, default=None, metavar="N", help="threads (default: one per processor core)")
     add("--quiet", action="store_true", help="no progress bar")
     return parser  # fmt: skip
@@ -103,6 +111,7 @@ def main(argv: Sequence[str]) -> int:
         exposure_variation=arguments.exposure_variation,
         backdrop=arguments.backdrop,
         supersample=arguments.supersample,
+        lens_blur=arguments.lens_blur,
         original=arguments.layout == "original",
     )
     started = time.monotonic()

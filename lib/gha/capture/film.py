@@ -171,6 +171,7 @@ def film_image(
     backdrop: Backdrop | None = None,
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0),
     supersample: int = 2,
+    lens_blur: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Photograph a surface.
 
@@ -182,10 +183,13 @@ def film_image(
         backdrop: what is behind; default a grey gradient. :data:`BLACK` shows the head alone.
         gain: exposure and white balance, factors on linear red, green and blue.
         supersample: samples along the side of a pixel.
+        lens_blur: standard deviation in pixels of the point spread of lens and sensor; 0: every pixel collects
+            exactly its own square.
 
     Returns:
         sRGB uint8 [H, W, 3] over the backdrop, and coverage uint8 [H, W].
     """
+    from .film_develop import develop, lens_weights
     from .film_geometry import make_records, project_vertices
     from .film_image import expose
 
@@ -202,11 +206,12 @@ def film_image(
         base.triangle_materials, materials, base.textures.sizes, extent,
     )  # fmt: skip
     rays = w2c[:3, :3].T @ np.linalg.inv(intrinsics)
-    return expose(
+    exposure = expose(
         records, count, rays, materials, base.textures.texels, base.textures.levels, lighting.record(),
-        (backdrop or Backdrop()).record(), np.array(gain, dtype=np.float32), ENCODING,
         camera.width, camera.height, supersample, max(MIN_REACH, 2.0 / intrinsics[0, 0]),
     )  # fmt: skip
+    behind = (backdrop or Backdrop()).record()
+    return develop(exposure, lens_weights(lens_blur), behind, np.array(gain, dtype=np.float32), ENCODING)
 
 
 def _is_strand(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The kernel that turns triangle records into the bytes of an image, tile by tile."""
+"""The kernel that turns triangle records into the light that reaches every pixel, tile by tile."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from .film_geometry import bin_triangles, draw_triangle
 from .film_records import MATERIAL, NEAREST, STRAND, TILE
 from .film_shading import shade
 
-# Columns of the backdrop record: linear colour at the image centre, at the corners.
-CENTRE, CORNERS, BACKDROP_RECORD = 0, 3, 6
-
 
 @njit(cache=True, nogil=True)
 def expose(
@@ -21,22 +18,18 @@ def expose(
     materials: np.ndarray,
     texels: np.ndarray,
     levels: np.ndarray,
-    light: np.ndarray,
-    backdrop: np.ndarray,
-    gain: np.ndarray,
-    encoding: np.ndarray,
+    lights: np.ndarray,
     width: int,
     height: int,
     supersample: int,
     reach: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw, shade, composite over the backdrop and encode: uint8 [H, W, 3] and coverage uint8 [H, W].
+) -> np.ndarray:
+    """Draw and shade: linear light of the head, and the share of each pixel that it covers, float32 [H, W, 4].
 
-    ``rays`` [3, 3] maps homogeneous pixels to world directions; ``gain`` [3] multiplies linear light. Samples of
-    a pixel whose depths differ by a share of less than ``reach`` are shaded once if their material is the same.
+    ``rays`` [3, 3] maps homogeneous pixels to world directions. Samples of a pixel whose depths differ by a share of
+    less than ``reach`` are shaded once if their material is the same.
     """
-    rgb = np.empty((height, width, 3), dtype=np.uint8)
-    alpha = np.empty((height, width), dtype=np.uint8)
+    exposure = np.zeros((height, width, 4), dtype=np.float32)
     size = TILE * supersample
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     offsets, ids = bin_triangles(records, count, columns, rows, size)
@@ -55,68 +48,57 @@ def expose(
                     covered_to = depth.min()
                 if records[triangle, NEAREST] >= covered_to:
                     draw_triangle(records[triangle], triangle, column * size, row * size, depth, owner)
-            empty = offsets[tile] == offsets[tile + 1]
-            _develop_tile(
-                records, depth, owner, empty, column * TILE, row * TILE, rays, materials, texels, levels, light,
-                backdrop, gain, encoding, supersample, reach, rgb, alpha,
-            )  # fmt: skip
-    return rgb, alpha
+            if offsets[tile] < offsets[tile + 1]:
+                _shade_tile(
+                    records, depth, owner, column * TILE, row * TILE, rays, materials, texels, levels, lights,
+                    supersample, reach, exposure,
+                )  # fmt: skip
+    return exposure
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _develop_tile(
+def _shade_tile(
     records: np.ndarray,
     depth: np.ndarray,
     owner: np.ndarray,
-    empty: bool,
     left: int,
     top: int,
     rays: np.ndarray,
     materials: np.ndarray,
     texels: np.ndarray,
     levels: np.ndarray,
-    light: np.ndarray,
-    backdrop: np.ndarray,
-    gain: np.ndarray,
-    encoding: np.ndarray,
+    lights: np.ndarray,
     supersample: int,
     reach: float,
-    rgb: np.ndarray,
-    alpha: np.ndarray,
+    exposure: np.ndarray,
 ) -> None:
-    """Colour the pixels of one tile from the owners of its samples."""
-    height, width = alpha.shape
+    """Add up the light of the pixels of one tile from the owners of their samples."""
+    height, width = exposure.shape[:2]
     samples = supersample * supersample
     # Levels are chosen per pixel, not per sample, and a little sharper than one texel per pixel.
     mip_bias = np.log2(np.float64(supersample)) - 0.3
     ids, depths = np.empty(samples, dtype=np.int32), np.empty(samples, dtype=np.float32)
     for py in range(top, min(top + TILE, height)):
         for px in range(left, min(left + TILE, width)):
-            covered = 0
-            if not empty:
-                covered = _gather(
-                    depth, owner, (px - left) * supersample, (py - top) * supersample, supersample, ids, depths
-                )
+            covered = _gather(
+                depth, owner, (px - left) * supersample, (py - top) * supersample, supersample, ids, depths
+            )
+            if covered == 0:
+                continue
             red, green, blue = 0.0, 0.0, 0.0
-            if covered > 0:
-                view = _view_direction(rays, px + 0.5, py + 0.5)
-                left_over, s = covered, 0
-                while left_over > 0:
-                    if ids[s] >= 0:
-                        triangle = ids[s]
-                        x, y, weight = _claim(ids, depths, s, records, materials, supersample, reach)
-                        x, y = px * supersample + x, py * supersample + y
-                        r, g, b = shade(records, triangle, x, y, view, materials, texels, levels, mip_bias, light)
-                        red, green, blue = red + r * weight, green + g * weight, blue + b * weight
-                        left_over -= weight
-                    s += 1
-            uncovered = 1.0 - covered / samples
-            # Distance from the centre: 1 in the corners.
-            radius = ((2 * px + 1 - width) / width) ** 2 + ((2 * py + 1 - height) / height) ** 2
-            rgb[py, px, 0] = _encode(red / samples, uncovered, radius, backdrop, gain, encoding, 0)
-            rgb[py, px, 1] = _encode(green / samples, uncovered, radius, backdrop, gain, encoding, 1)
-            rgb[py, px, 2] = _encode(blue / samples, uncovered, radius, backdrop, gain, encoding, 2)
-            alpha[py, px] = int(255.0 * covered / samples + 0.5)
+            view = _view_direction(rays, px + 0.5, py + 0.5)
+            left_over, s = covered, 0
+            while left_over > 0:
+                if ids[s] >= 0:
+                    triangle = ids[s]
+                    x, y, weight = _claim(ids, depths, s, records, materials, supersample, reach)
+                    x, y = px * supersample + x, py * supersample + y
+                    r, g, b = shade(records, triangle, x, y, view, materials, texels, levels, mip_bias, lights)
+                    red, green, blue = red + r * weight, green + g * weight, blue + b * weight
+                    left_over -= weight
+                s += 1
+            pixel = exposure[py, px]
+            pixel[0], pixel[1], pixel[2], pixel[3] = red / samples, green / samples, blue / samples, covered / samples
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -174,19 +156,3 @@ def _view_direction(rays: np.ndarray, x: float, y: float) -> tuple[float, float,
     vz = -(rays[2, 0] * x + rays[2, 1] * y + rays[2, 2])
     length = 1.0 / np.sqrt(vx * vx + vy * vy + vz * vz)
     return vx * length, vy * length, vz * length
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _encode(
-    light: float,
-    uncovered: float,
-    radius: float,
-    backdrop: np.ndarray,
-    gain: np.ndarray,
-    encoding: np.ndarray,
-    channel: int,
-) -> int:
-    """The byte of one channel: light of the head over the backdrop, exposed and encoded."""
-    behind = backdrop[CENTRE + channel] + (backdrop[CORNERS + channel] - backdrop[CENTRE + channel]) * 0.5 * radius
-    value = min(max((light + uncovered * behind) * gain[channel], 0.0), 1.0)
-    return encoding[int(value * (encoding.shape[0] - 1) + 0.5)]

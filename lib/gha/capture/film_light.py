@@ -84,13 +84,16 @@ def openness(
 
 @njit(cache=True, nogil=True)
 def _frame_of(direction: np.ndarray, axes: np.ndarray) -> None:
-    """Rows of ``axes``: two axes across the direction, then the direction."""
-    axes[2] = direction
-    helper = np.zeros(3)
-    helper[0 if abs(direction[0]) < 0.7 else 1] = 1.0
-    axes[0] = np.cross(helper, axes[2])
-    axes[0] /= np.sqrt((axes[0] ** 2).sum())
-    axes[1] = np.cross(axes[2], axes[0])
+    """Rows of ``axes``: two axes across the direction, then the direction; in scalars, which compile in no time."""
+    x, y, z = direction[0], direction[1], direction[2]
+    across_x, across_y, across_z = (0.0, -z, y) if abs(x) < 0.7 else (z, 0.0, -x)
+    length = np.sqrt(across_x * across_x + across_y * across_y + across_z * across_z)
+    across_x, across_y, across_z = across_x / length, across_y / length, across_z / length
+    axes[0, 0], axes[0, 1], axes[0, 2] = across_x, across_y, across_z
+    axes[1, 0] = y * across_z - z * across_y
+    axes[1, 1] = z * across_x - x * across_z
+    axes[1, 2] = x * across_y - y * across_x
+    axes[2, 0], axes[2, 1], axes[2, 2] = x, y, z
 
 
 @njit(cache=True, nogil=True)

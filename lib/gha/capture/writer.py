@@ -181,7 +181,7 @@ class CaptureWriter:
 
     def _save(self, path: Path, picture: Image.Image) -> None:
         if path.suffix == ".png":
-            write_atomically(path, lambda file: picture.save(file, "PNG", compress_level=3))
+            write_atomically(path, lambda file: picture.save(file, "PNG", compress_level=2))
         elif self.original:
             write_atomically(path, lambda file: picture.convert("RGB").save(file, "JPEG", quality=95))
         else:
@@ -191,7 +191,8 @@ class CaptureWriter:
 def shrink(picture: Image.Image) -> Image.Image:
     """The small copy of a picture: longer side 256, antialiased."""
     factor = layout.LOWRES_SIDE / max(picture.size)
-    return picture.resize(tuple(max(1, round(side * factor)) for side in picture.size), Image.Resampling.LANCZOS)
+    size = tuple(max(1, round(side * factor)) for side in picture.size)
+    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def _open_jpeg(path: Path) -> Image.Image:
