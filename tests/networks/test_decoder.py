@@ -4,6 +4,8 @@ from torch.nn.functional import interpolate
 
 from gha.networks import ORIGINAL_DECODER, DecoderConfig, SuperResolutionDecoder
 
+SHUFFLE = DecoderConfig(capacity=4, upsampling="pixel_shuffle")
+
 
 def trained_looking(config):
     """A decoder with random instead of zero output weights, as after training."""
@@ -24,7 +26,7 @@ def test_original_has_the_released_number_of_parameters():
     assert sum(p.numel() for p in decoder.parameters()) == 322_659
 
 
-@pytest.mark.parametrize("config", [DecoderConfig(capacity=4), ORIGINAL_DECODER])
+@pytest.mark.parametrize("config", [DecoderConfig(capacity=4), SHUFFLE, ORIGINAL_DECODER])
 def test_output_is_four_times_as_large(config):
     color, alpha = trained_looking(config)(*inputs(8))
     assert color.shape == (1, 3, 32, 32)
@@ -32,9 +34,9 @@ def test_output_is_four_times_as_large(config):
     assert 0 <= alpha.min() <= alpha.max() <= 1
 
 
-@pytest.mark.parametrize("residual", [True, False])
-def test_decoding_a_crop_is_cropping_the_decoded(residual):
-    decoder = trained_looking(DecoderConfig(capacity=4, residual=residual))
+@pytest.mark.parametrize("config", [DecoderConfig(capacity=4), DecoderConfig(capacity=4, residual=False), SHUFFLE])
+def test_decoding_a_crop_is_cropping_the_decoded(config):
+    decoder = trained_looking(config)
     features, alpha = inputs()
     whole = decoder(features, alpha)
     part = decoder(features[..., 4:20, 4:20], alpha[..., 4:20, 4:20])
@@ -55,8 +57,9 @@ def test_instance_norm_makes_a_pixel_depend_on_the_whole_frame():
     assert (original(features, alpha)[0][corner] - original(changed, alpha)[0][corner]).abs().max() > 1e-4
 
 
-def test_residual_decoder_starts_as_enlarged_coarse_picture():
-    decoder = SuperResolutionDecoder(5, DecoderConfig(capacity=4)).double()
+@pytest.mark.parametrize("config", [DecoderConfig(capacity=4), SHUFFLE])
+def test_residual_decoder_starts_as_enlarged_coarse_picture(config):
+    decoder = SuperResolutionDecoder(5, config).double()
     features, alpha = inputs(8)
     color, alpha_out = decoder(features, alpha)
     torch.testing.assert_close(color, interpolate(features[:, :3], scale_factor=4, mode="bicubic"))
@@ -76,8 +79,24 @@ def test_unknown_normalization_is_refused():
         SuperResolutionDecoder(5, DecoderConfig(normalization="batch"))
 
 
-def test_what_passes_the_blocks_keeps_its_size_at_the_start():
+def test_pixel_shuffle_with_normalization_is_refused():
+    with pytest.raises(ValueError, match="takes no normalization, got 'instance'"):
+        SuperResolutionDecoder(5, DecoderConfig(upsampling="pixel_shuffle", normalization="instance"))
+
+
+def test_pixel_shuffle_tells_the_pixels_of_one_splat_pixel_apart():
+    """What bilinear enlargement cannot: neighbours that differ although the features are the same everywhere."""
+    features, alpha = (torch.full((1, channels, 12, 12), 0.5, dtype=torch.float64) for channels in (5, 1))
+    blocks = {}
+    for config in (DecoderConfig(capacity=4), SHUFFLE):
+        blocks[config.upsampling] = trained_looking(config)(features, alpha)[0][0, 0, 24:28, 24:28]
+    assert blocks["bilinear"].std() < 1e-9
+    assert blocks["pixel_shuffle"].std() > 1e-3
+
+
+@pytest.mark.parametrize("upsampling", ["bilinear", "pixel_shuffle"])
+def test_what_passes_the_blocks_keeps_its_size_at_the_start(upsampling):
     torch.manual_seed(0)
-    decoder = SuperResolutionDecoder(16, DecoderConfig(capacity=32))
-    hidden = decoder._blocks(torch.randn(16, 17, 1, 1).expand(-1, -1, 16, 16))[..., 24:40, 24:40]
+    decoder = SuperResolutionDecoder(16, DecoderConfig(capacity=32, upsampling=upsampling))
+    hidden = decoder._blocks(torch.randn(16, 17, 1, 1).expand(-1, -1, 16, 16))[..., 12:20, 12:20]
     assert 0.3 < hidden.square().mean().sqrt() < 3

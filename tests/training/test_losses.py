@@ -23,3 +23,12 @@ def test_visible_squared_error_counts_visible_pixels_only():
     prediction, truth = torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.5)
     visible = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
     assert visible_squared_error(prediction, truth, visible).item() == pytest.approx(0.0625)
+
+
+@pytest.mark.parametrize("loss", [visible_l1, visible_squared_error])
+def test_colour_errors_count_as_often_as_they_are_weighted(loss):
+    prediction, truth = torch.rand(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    weight = torch.zeros(1, 1, 4, 4)
+    weight[..., 1, 2] = 4.0
+    alone = loss(prediction[..., 1, 2], truth[..., 1, 2], torch.ones(()))
+    assert loss(prediction, truth, weight).item() == pytest.approx(4 * alone.item() / 16)

@@ -160,3 +160,18 @@ def test_a_box_outside_the_image_is_no_box():
 def test_other_landmark_schemes_are_refused():
     with pytest.raises(ValueError, match="66 or 68 points, got 478"):
         regions.facial_features(478)
+
+
+@pytest.mark.parametrize("view", [front_camera, side_camera])
+def test_boxes_for_weighting_are_those_for_measuring_in_every_view(view):
+    code, landmarks = identity_code(), canonical_landmarks()
+    world, cameras = code.to_world(landmarks), [view(), view(120)]
+    for camera in cameras:
+        batch = Camera(camera.w2c[None, None], camera.K[None, None], camera.width, camera.height)
+        boxes = regions.feature_boxes(world[None], 68, batch)
+        assert boxes.shape == (1, 1, 1, camera.height, camera.width)
+        measured = regions.expression_boxes(world, 68, code, camera)
+        union = torch.stack([box for box in measured.values() if box is not None]).any(0)
+        assert (boxes[0, 0] >= union).all(), "the weighted boxes include those that are turned away as well"
+        if view is front_camera:
+            assert torch.equal(boxes[0, 0] > 0, union)

@@ -94,6 +94,10 @@ class SurfaceTracker:
     def extract(self, evaluate_sdf: EvaluateSdf) -> ActiveTetrahedra:
         """The tetrahedra that the surface of ``evaluate_sdf`` (as in :func:`extract_sparse`) crosses now."""
         seeds = None if self._calls % self.full_every == 0 else self._cubes
+        if seeds is not None and seeds.is_cuda:
+            # One large evaluation that already holds what the surface may have moved to, instead of several small
+            # ones that each wait for the last: there points are cheap and launches are not.
+            seeds = max_pool3d(seeds[None].float(), 3, stride=1, padding=1)[0] > 0
         active = extract_sparse(self.lattice, evaluate_sdf, self.coarse_factor, self.margin, seeds)
         self._calls += 1
         self._cubes = active.cubes
@@ -148,11 +152,7 @@ class _Search:
             cubes = _cubes_at(self.crossed_faces())
 
     def _missing_corners(self, cubes: Tensor) -> Tensor:
-        needed = torch.zeros(self.lattice.corner_shape, dtype=torch.bool, device=cubes.device)
-        for corner in range(8):
-            i, j, k = corner >> 2, corner >> 1 & 1, corner & 1
-            nx, ny, nz = self.lattice.cells
-            needed[i : i + nx, j : j + ny, k : k + nz] |= cubes
+        needed = max_pool3d(cubes[None].float(), 2, stride=1, padding=1)[0] > 0
         return (needed & (self.corner_code == 0)).view(-1)
 
     def _missing_centres(self, cubes: Tensor) -> Tensor:

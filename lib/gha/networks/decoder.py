@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pixel_shuffle
 
 
 @dataclass
@@ -16,6 +16,8 @@ class DecoderConfig:
 
     capacity: int = 32
     """Channels of the last block; the first has four times, the second twice as many."""
+    upsampling: Literal["bilinear", "pixel_shuffle"] = "bilinear"
+    """"bilinear" (the original), or "pixel_shuffle": no layer works at full size, every pixel has weights of its own."""
     normalization: Literal["none", "instance"] = "none"
     """"none", or "instance" as in the original (makes the output depend on the whole frame)."""
     align_corners: bool = False
@@ -29,18 +31,23 @@ class DecoderConfig:
 ORIGINAL_DECODER = DecoderConfig(normalization="instance", align_corners=True, residual=False, predict_alpha=False)
 
 
+def _convolution(in_channels: int, out_channels: int, normalization: str = "none") -> nn.Conv2d:
+    """3x3 convolution; a bias in front of InstanceNorm would be subtracted again."""
+    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=normalization == "none")
+    if normalization == "none":
+        # PyTorch's own start shrinks what passes to a hundredth over the blocks: learning then starts late.
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        nn.init.zeros_(convolution.bias)
+    return convolution
+
+
 class DoubleConvolution(nn.Sequential):
     """Twice: 3x3 convolution, optional InstanceNorm, ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, normalization: str) -> None:
         layers: list[nn.Module] = []
         for channels in (in_channels, out_channels):
-            # A bias in front of InstanceNorm would be subtracted again.
-            convolution = nn.Conv2d(channels, out_channels, 3, padding=1, bias=normalization == "none")
-            if normalization == "none":
-                # PyTorch's own start shrinks what passes to a hundredth over the blocks: learning then starts late.
-                nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-                nn.init.zeros_(convolution.bias)
+            convolution = _convolution(channels, out_channels, normalization)
             layers.append(convolution)
             if normalization == "instance":
                 layers.append(nn.InstanceNorm2d(out_channels))
@@ -64,15 +71,24 @@ class SuperResolutionDecoder(nn.Module):
 
     def __init__(self, feature_channels: int, config: DecoderConfig) -> None:
         super().__init__()
-        if config.normalization not in ("none", "instance"):
-            raise ValueError(f"decoder normalization must be 'none' or 'instance', got {config.normalization!r}")
+        norm = config.normalization
+        if norm not in ("none", "instance"):
+            raise ValueError(f"decoder normalization must be 'none' or 'instance', got {norm!r}")
+        if config.upsampling == "pixel_shuffle" and norm != "none":
+            raise ValueError(f"a decoder with pixel_shuffle takes no normalization, got {norm!r}")
         self.config = config
-        width, norm = config.capacity, config.normalization
+        width = config.capacity
         inputs = feature_channels + 1 if config.predict_alpha else feature_channels
+        outputs = 4 if config.predict_alpha else 3
         self.block_1 = DoubleConvolution(inputs, 4 * width, norm)
-        self.block_2 = DoubleConvolution(4 * width, 2 * width, norm)
-        self.block_3 = DoubleConvolution(2 * width, width, norm)
-        self.output = nn.Conv2d(width, 4 if config.predict_alpha else 3, 1)
+        if config.upsampling == "pixel_shuffle":
+            self.block_2 = nn.Sequential(_convolution(4 * width, 8 * width), nn.PixelShuffle(2), nn.ReLU(inplace=True))
+            self.block_3 = nn.Sequential(_convolution(2 * width, 2 * width), nn.ReLU(inplace=True))
+            self.output = _convolution(2 * width, 4 * outputs)
+        else:
+            self.block_2 = DoubleConvolution(4 * width, 2 * width, norm)
+            self.block_3 = DoubleConvolution(2 * width, width, norm)
+            self.output = nn.Conv2d(width, outputs, 1)
         if config.residual:
             nn.init.zeros_(self.output.weight)
             nn.init.zeros_(self.output.bias)
@@ -85,8 +101,7 @@ class SuperResolutionDecoder(nn.Module):
         """
         if not self.config.predict_alpha:
             return self._decode_over_white(features, alpha)
-        hidden = self._blocks(torch.cat([features, alpha], dim=1))
-        color, alpha_out = self.output(hidden).split([3, 1], dim=1)
+        color, alpha_out = self._decoded(torch.cat([features, alpha], dim=1)).split([3, 1], dim=1)
         if self.config.residual:
             coarse = torch.cat([features[:, :3], alpha], dim=1)
             enlarged = interpolate(coarse, scale_factor=self.upscale, mode="bicubic", align_corners=False)
@@ -96,12 +111,20 @@ class SuperResolutionDecoder(nn.Module):
 
     def _decode_over_white(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """The original: features over ones in every channel, colour over white; premultiplied afterwards."""
-        color = torch.sigmoid(self.output(self._blocks(features + (1 - alpha))))
+        color = torch.sigmoid(self._decoded(features + (1 - alpha)))
         alpha_out = interpolate(alpha, scale_factor=self.upscale, mode="bilinear", align_corners=False)
         return color - (1 - alpha_out), alpha_out
 
+    def _decoded(self, x: Tensor) -> Tensor:
+        """Output channels at four times the size, before any activation."""
+        out = self.output(self._blocks(x))
+        return pixel_shuffle(out, 2) if self.config.upsampling == "pixel_shuffle" else out
+
     def _blocks(self, x: Tensor) -> Tensor:
+        """What the last layer sees: at four times the size, or with pixel shuffle at twice."""
         x = self.block_1(x)
+        if self.config.upsampling == "pixel_shuffle":
+            return self.block_3(self.block_2(x))
         x = self.block_2(self._enlarge(x))
         return self.block_3(self._enlarge(x))
 

@@ -19,6 +19,7 @@ from .metrics import ssim_map
 from .perceptual import PerceptualDistance
 from .pictures import picture_row
 from .refinement import CameraGain, PoseRefinement
+from .regions import feature_boxes
 from .windows import Window, crop_views, sample_window
 
 FEWEST_FACIAL_LANDMARKS = 66  # they come first among the landmarks; some captures have 68
@@ -38,6 +39,9 @@ class GaussianLossWeights:
     """Decoded and coarse alpha against the mask, L1."""
     ssim: float = 0.0
     """One minus SSIM of the decoded colour; 0: off."""
+    features: float = 0.0
+    """Further weight of colour errors in the boxes around mouth and eyes, which are few of the pixels and most of what
+    an expression changes; 0: they count like all others."""
     perceptual: float = 0.1
     """LPIPS (VGG) on a random part of the decoded picture; needs the package lpips and its weights."""
     perceptual_size: int = 512
@@ -163,12 +167,13 @@ class GaussianStage:
         )
 
         weights = self.config.loss
+        counted, coarse_counted = self._emphasis(view, view.visible), self._emphasis(view, coarse_visible)
         terms = {
-            "fine": weights.fine * visible_l1(fine, truth, view.visible),
-            "coarse": weights.coarse * visible_l1(coarse, coarse_truth, coarse_visible),
+            "fine": weights.fine * visible_l1(fine, truth, counted),
+            "coarse": weights.coarse * visible_l1(coarse, coarse_truth, coarse_counted),
         }
         if weights.fine_squared:
-            terms["fine_squared"] = weights.fine_squared * visible_squared_error(fine, truth, view.visible)
+            terms["fine_squared"] = weights.fine_squared * visible_squared_error(fine, truth, counted)
         if weights.alpha:
             alpha_error = visible_l1(predicted.alpha, view.mask, view.visible)
             coarse_alpha_error = visible_l1(predicted.coarse_alpha, coarse_mask, coarse_visible)
@@ -199,6 +204,14 @@ class GaussianStage:
         if self.config.window and torch.rand((), generator=generator) < self.config.face_windows:
             about = _random_landmark(frame, view, generator)
         return sample_window(generator, size, window, tuple(self.config.zoom), about)
+
+    def _emphasis(self, frame: Frame, visible: Tensor) -> Tensor:
+        """How much colour errors count where they are ``visible`` [B, V, 1, h, w]: more around mouth and eyes."""
+        if not self.config.loss.features:
+            return visible
+        camera = frame.camera.resize(visible.shape[-1], visible.shape[-2])
+        boxes = feature_boxes(frame.landmarks, FEWEST_FACIAL_LANDMARKS, camera)
+        return visible * (1 + self.config.loss.features * boxes)
 
     def _background(self, frame: Frame, generator: torch.Generator) -> Tensor:
         shape = (*frame.image.shape[:2], 3, 1, 1)

@@ -6,7 +6,10 @@ from torch import Tensor
 
 
 def visible_l1(prediction: Tensor, truth: Tensor, visible: Tensor) -> Tensor:
-    """Mean absolute error of images [..., 3, H, W] where ``visible`` [..., 1, H, W] is 1, else 0."""
+    """Mean over all pixels of the absolute error of images [..., 3, H, W] times ``visible`` [..., 1, H, W].
+
+    ``visible`` is 0 where the truth is unknown, 1 where it is known, more where an error counts more.
+    """
     return ((prediction - truth).abs() * visible).mean()
 
 
@@ -18,5 +21,5 @@ def soft_iou_loss(prediction: Tensor, truth: Tensor) -> Tensor:
 
 
 def visible_squared_error(prediction: Tensor, truth: Tensor, visible: Tensor) -> Tensor:
-    """Mean squared error over all pixels; pixels that are not visible count as equal."""
-    return ((prediction - truth) * visible).square().mean()
+    """Mean over all pixels of the squared error times ``visible``, which is that of :func:`visible_l1`."""
+    return ((prediction - truth).square() * visible).mean()

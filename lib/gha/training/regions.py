@@ -133,6 +133,29 @@ def feature_box(feature: Feature, landmarks: Tensor, code: HeadCode, camera: Cam
     return box[None] if box.any() else None
 
 
+def feature_boxes(landmarks: Tensor, facial_landmarks: int, camera: Camera) -> Tensor:
+    """Whether pixels lie in the box of any facial feature, as 0 or 1 [..., V, 1, H, W]; for weighting, not measuring.
+
+    The boxes are those of :func:`feature_box`, also where the feature is turned away.
+
+    Args:
+        landmarks: world points [..., L, 3]; the first ``facial_landmarks`` are facial.
+        facial_landmarks: 66 or 68.
+        camera: cameras [..., V].
+    """
+    pixels, _ = camera.project(landmarks[..., None, :, :])
+    u = torch.arange(camera.width, device=pixels.device) + 0.5
+    v = torch.arange(camera.height, device=pixels.device) + 0.5
+    boxes = torch.zeros(*pixels.shape[:-2], camera.height, camera.width, dtype=torch.bool, device=pixels.device)
+    for feature in facial_features(facial_landmarks).values():
+        points = pixels[..., slice(*feature.landmarks), :]
+        low, high = points.amin(-2), points.amax(-2)
+        margin = feature.margin * (high - low).amax(-1, keepdim=True)
+        (left, top), (right, bottom) = ((edge[..., None]).unbind(-2) for edge in (low - margin, high + margin))
+        boxes |= ((v >= top) & (v <= bottom))[..., :, None] & ((u >= left) & (u <= right))[..., None, :]
+    return boxes[..., None, :, :].to(pixels.dtype)
+
+
 def expression_boxes(
     landmarks: Tensor, facial_landmarks: int, code: HeadCode, camera: Camera
 ) -> dict[str, Tensor | None]:
