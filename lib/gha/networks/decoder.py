@@ -17,7 +17,7 @@ class DecoderConfig:
     capacity: int = 32
     """Channels of the last block; the first has four times, the second twice as many."""
     upsampling: Literal["bilinear", "pixel_shuffle"] = "bilinear"
-    """"bilinear" (the original), or "pixel_shuffle": no layer works at full size, every pixel has weights of its own."""
+    """"bilinear" (the original), or "pixel_shuffle": no layer works at full size."""
     normalization: Literal["none", "instance"] = "none"
     """"none", or "instance" as in the original (makes the output depend on the whole frame)."""
     align_corners: bool = False
