@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 def train_mesh(config: MeshRunConfig) -> Path:
     """Train stage 1, or continue it; returns the run's folder."""
-    with open_training_run(config, "mesh") as run:
+    with open_training_run(config, "mesh", MeshStage.method) as run:
         head = _mesh_head(config, run)
         description = {"head": asdict(head.config), "subject": asdict(run.subject)}
         _run(MeshStage(head, config.training, run.camera_gain(), description), run)
@@ -40,7 +40,7 @@ def train_mesh(config: MeshRunConfig) -> Path:
 
 def train_gaussian(config: GaussianRunConfig) -> Path:
     """Train stage 2, or continue it; returns the run's folder."""
-    with open_training_run(config, "gaussian") as run:
+    with open_training_run(config, "gaussian", GaussianStage.method) as run:
         head = _gaussian_head(config, run)
         description = {
             "head": asdict(head.config),

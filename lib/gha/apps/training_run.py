@@ -12,10 +12,12 @@ import torch
 from gha.capture import Capture, FrameLoader, SampleSchedule, check_capture, open_capture
 from gha.errors import InputError
 from gha.training.avatar_io import Subject, describe_subject
+from gha.training.checkpoint import has_checkpoint, load_checkpoint
 from gha.training.refinement import CameraGain
 from gha.training.run_folder import RunFolder
 
 from .config import save_config
+from .continuation import check_continuation
 from .training_config import DataConfig, GaussianRunConfig, MeshRunConfig
 
 
@@ -54,17 +56,21 @@ class TrainingRun:
 
 
 @contextmanager
-def open_training_run(config: MeshRunConfig | GaussianRunConfig, stage: str) -> Iterator[TrainingRun]:
+def open_training_run(config: MeshRunConfig | GaussianRunConfig, stage: str, method: str) -> Iterator[TrainingRun]:
     """Open what training needs, seed torch, and keep the run's folder ``{runs}/{name}/{stage}`` until the block ends.
 
     Raises:
-        InputError: the device, the capture, a camera or the folder cannot be used.
+        InputError: the device, the capture, a camera or the folder cannot be used, or the run has begun with another
+            head.
     """
     device = choose_device(config.device)
     capture, cameras = _open_capture(config.data)
     subject = describe_subject(capture, capture.output_size(cameras, config.data.resolution or None))
     torch.manual_seed(config.loop.seed)
     with RunFolder(Path(config.runs) / config.name / stage, config.loop.tensorboard) as folder:
+        if has_checkpoint(folder.checkpoints):
+            trained_head = load_checkpoint(folder.checkpoints, method).metadata["head"]
+            check_continuation(config, trained_head, folder.config_file)
         save_config(config, folder.config_file)
         yield TrainingRun(config, device, capture, cameras, subject, folder)
 
