@@ -6,8 +6,8 @@ They are inlined by hand of the decorator: passing arrays through calls per pixe
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .film_compile import njit
 from .film_records import (
     CORNER,
     FILL,
@@ -31,7 +31,7 @@ from .film_records import (
 from .film_textures import SLOPE_RANGE, SLOPE_ZERO
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def sample_texture(
     texels: np.ndarray, levels: np.ndarray, first: int, count: int, u: float, v: float, mip: float
 ) -> tuple[float, float, float, float, float]:
@@ -67,7 +67,7 @@ def sample_texture(
     return red * full, green * full, blue * full, (along - SLOPE_ZERO) * slope, (down - SLOPE_ZERO) * slope
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def corner_weights(records: np.ndarray, t: int, x: float, y: float) -> tuple[float, float, float]:
     """Weights of the corners of triangle t at sample position (x, y), for attributes stored over z."""
     x0, y0 = records[t, 0] - x, records[t, 1] - y
@@ -78,13 +78,13 @@ def corner_weights(records: np.ndarray, t: int, x: float, y: float) -> tuple[flo
     return w0 * inverse, w1 * inverse, w2 * inverse
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def _mix(records: np.ndarray, t: int, column: int, w0: float, w1: float, w2: float) -> float:
     """One attribute of triangle t from its three corners."""
     return w0 * records[t, column] + w1 * records[t, CORNER + column] + w2 * records[t, 2 * CORNER + column]
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def shade(
     records: np.ndarray,
     t: int,
@@ -122,13 +122,13 @@ def shade(
     return _shade_surface((nx, ny, nz), (red, green, blue), openness, view, specular, gloss, light)
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def _dot(light: np.ndarray, start: int, vector: tuple[float, float, float]) -> float:
     """Dot product of three columns of the lighting record with a vector."""
     return light[start] * vector[0] + light[start + 1] * vector[1] + light[start + 2] * vector[2]
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def _highlight(
     normal: tuple[float, float, float], view: tuple[float, float, float], light: np.ndarray, start: int, gloss: float
 ) -> float:
@@ -138,7 +138,7 @@ def _highlight(
     return _lobe(gloss * (cosine - 1.0))
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def _lobe(exponent: float) -> float:
     """A cheap ``exp`` for negative exponents that ends at zero."""
     value = max(1.0 + exponent / 16.0, 0.0)
@@ -148,7 +148,7 @@ def _lobe(exponent: float) -> float:
     return value * value
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def _shade_surface(
     normal: tuple[float, float, float],
     albedo: tuple[float, float, float],
@@ -176,7 +176,7 @@ def _shade_surface(
     )
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def _reflect(
     albedo: float,
     openness: float,
@@ -194,7 +194,7 @@ def _reflect(
     return albedo * irradiance * bounced + key_light * key_gloss + fill_light * fill_gloss
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def _shade_strand(
     tangent: tuple[float, float, float],
     albedo: tuple[float, float, float],
