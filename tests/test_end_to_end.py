@@ -111,6 +111,22 @@ def test_stopping_and_continuing_gives_the_same_weights(folder):
             assert torch.equal(value, found.tensors[group][name]), f"{group}.{name}"
 
 
+def test_a_continued_run_keeps_its_head_and_its_configuration(folder):
+    config_file = folder / "runs/mini/mesh/config.yaml"
+    before = config_file.read_bytes()
+    with pytest.raises(InputError, match=r"head\.edge_mm: found 25\.0, expected 30\.0"):
+        train_mesh(mesh_config(folder, "mini", "loop.steps=120", "head.edge_mm=25"))
+    assert config_file.read_bytes() == before
+    train_mesh(mesh_config(folder, "mini", "loop.steps=120", "data.workers=1", "training.loss.rgb=0.9"))
+    assert "training.loss.rgb 1.0 -> 0.9" in (config_file.parent / "log.txt").read_text()
+    assert load_config(MeshRunConfig, config_file).training.loss.rgb == 0.9
+
+
+def test_a_continued_gaussian_run_keeps_its_head(folder, gaussian_run):
+    with pytest.raises(InputError, match=r"head\.mouth_points: found 60, expected 50"):
+        train_gaussian(gaussian_config(folder, "mini", "loop.steps=150", "head.mouth_points=60"))
+
+
 def test_reenactment_writes_video_and_frames(folder, gaussian_run):
     camera = open_capture(folder / "capture").split.train_cameras[0]
     out = reenact(ReenactmentConfig(run=str(gaussian_run), camera=camera, output=str(folder / "video"), device="cpu"))

@@ -1,5 +1,7 @@
 import errno
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -38,6 +40,48 @@ def test_the_order_is_write_sync_rename_sync(tmp_path, monkeypatch):
     monkeypatch.setattr(files.os, "replace", lambda old, new: (events.append("replace"), replace(old, new)))
     files.write_atomically(tmp_path / "a", "text")
     assert events == ["fsync", "replace", "fsync"]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_block_that_fails_leaves_the_old_file_alone(tmp_path, error):
+    path = tmp_path / "image.png"
+    files.write_atomically(path, "old")
+
+    def write_half():
+        with files.open_atomically(path) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_can_be_made_again_does_not_wait_for_the_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: pytest.fail("waited for the device"))
+    path = tmp_path / "made" / "as needed" / "image.png"
+    with files.open_atomically(path, durable=False) as file:
+        file.write(b"picture")
+        assert not path.exists()
+    assert path.read_bytes() == b"picture"
+
+
+def test_several_writers_of_one_file_never_mix(tmp_path):
+    """The last one wins, whole; every writer is in the middle of its file when the others start."""
+    path = tmp_path / "image.png"
+    together = threading.Barrier(4)
+
+    def write(letter):
+        with files.open_atomically(path, durable=False) as file:
+            file.write(letter * 1000)
+            together.wait(timeout=30)
+            file.write(letter * 1000)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, [b"a", b"b", b"c", b"d"]))
+    assert path.read_bytes() in {letter * 2000 for letter in (b"a", b"b", b"c", b"d")}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_sha256():

@@ -6,8 +6,8 @@ import torch
 
 from gha.apps import train as training
 from gha.apps.command import run_command
-from gha.apps.train import choose_device
-from gha.apps.training_config import DataConfig
+from gha.apps.training_config import DataConfig, MeshRunConfig
+from gha.apps.training_run import choose_device
 from gha.errors import InputError
 from gha.training.stage import LoopConfig
 
@@ -38,11 +38,11 @@ def test_a_mistyped_choice_is_refused_with_the_choices(schema, key, capsys):
 def test_a_stopped_stage_stops_what_builds_on_it(finished, monkeypatch):
     """The demo must not go on to stage 2 with half a stage 1."""
     monkeypatch.setattr(training, "restore", lambda *_: None)
-    monkeypatch.setattr(training, "FrameLoader", lambda *_: nullcontext())
-    monkeypatch.setattr(training, "SampleSchedule", lambda *_: None)
     monkeypatch.setattr(training, "train", lambda *_: finished)
-    stage = SimpleNamespace(finished_steps=0)
-    capture = SimpleNamespace(split=SimpleNamespace(train_frames=("0",)))
+    config = MeshRunConfig("run", DataConfig("c"), loop=LoopConfig(steps=10))
+    run = SimpleNamespace(
+        config=config, device=torch.device("cpu"), folder=None, frames=lambda first_step: nullcontext()
+    )
     expected = nullcontext() if finished == 10 else pytest.raises(KeyboardInterrupt)
     with expected:
-        training._run(stage, capture, ["a"], DataConfig("c"), LoopConfig(steps=10), None, torch.device("cpu"))
+        training._run(SimpleNamespace(finished_steps=0), run)

@@ -68,6 +68,24 @@ def test_finer_lattice_lies_on_the_trained_surface(sphere_head):
     assert shift.norm() < 0.05
 
 
+@pytest.mark.parametrize("with_offset", [True, False])
+def test_landmarks_start_with_or_without_the_vertex_offset(sphere_head, code, with_offset):
+    sphere_head.config.landmark_offset = with_offset
+    with torch.no_grad():
+        # The same offset everywhere, and an expression that moves nothing.
+        sphere_head.geometry.last_layer.weight[1:4] = 0
+        sphere_head.geometry.last_layer.bias[1:4] = torch.tensor([5.0, 0.0, 0.0])
+        sphere_head.fields.expression_deform.last_layer.weight.zero_()
+        sphere_head.fields.expression_deform.last_layer.bias.zero_()
+    landmarks = sphere_head.train()(code).auxiliaries.landmarks
+    shift = torch.tensor([0.1 * 0.3, 0.0, 0.0]) if with_offset else torch.zeros(3)  # fraction of the edge, decimetres
+    expected = (sphere_head.neutral_landmarks + shift).expand_as(landmarks)
+    torch.testing.assert_close(landmarks, expected, atol=1e-5, rtol=0)
+    landmarks.sum().backward()
+    bias = sphere_head.geometry.last_layer.bias.grad
+    assert (bias is not None and bias[1:4].abs().sum() > 0) == with_offset
+
+
 def test_decode_shows_the_first_three_channels(sphere_head):
     features, alpha = torch.rand(1, 5, 4, 4), torch.rand(1, 1, 4, 4)
     color, alpha_out = sphere_head.decode(features, alpha)

@@ -67,22 +67,6 @@ def test_no_temporary_file_is_left(our_capture):
     assert not [name for name in files_below(our_capture) if ".tmp" in name]
 
 
-def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
-    from gha.capture.atomic import write_atomically
-
-    path = tmp_path / "file"
-    write_atomically(path, lambda file: file.write(b"old"))
-
-    def fail(file):
-        file.write(b"half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, fail)
-    assert path.read_bytes() == b"old"
-    assert files_below(tmp_path) == {"file"}
-
-
 def test_an_interrupted_capture_is_refused_until_it_is_finished(tmp_path):
     writer = CaptureWriter(tmp_path, CaptureInfo((HEIGHT, WIDTH)))
     writer.write_cameras("0", CAMERAS, rig())

@@ -60,7 +60,22 @@ def test_angle_beyond_pi_comes_back_the_short_way():
 def test_gradients_hold_at_zero_and_at_the_series_border(size):
     start = (size * torch.tensor([[0.6, -0.48, 0.64]], dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(axis_angle_to_matrix, start)
+    assert torch.autograd.gradgradcheck(axis_angle_to_matrix, start)
+    assert torch.autograd.gradcheck(axis_angle_to_quaternion, start)
     assert torch.autograd.gradcheck(lambda v: matrix_to_quaternion(axis_angle_to_matrix(v)), start)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-12, 1e-8, 1e-5, 1e-4, 3e-4, 1e-3, 0.1, 3.0])
+def test_single_precision_keeps_the_gradient_of_small_rotations(size):
+    """1 - cos(a) has no digits left there; nothing may be divided by it or be made of it."""
+    directions = torch.nn.functional.normalize(torch.randn(500, 3), dim=-1)
+    weights = torch.randn(3, 3)
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        vectors = (size * directions).to(dtype).requires_grad_()
+        (weights.to(dtype) * axis_angle_to_matrix(vectors)).sum().backward()
+        gradients.append(vectors.grad)
+    torch.testing.assert_close(gradients[0].double(), gradients[1], atol=3e-6, rtol=0)
 
 
 def test_gradient_at_zero_is_the_generator():

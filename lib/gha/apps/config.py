@@ -65,6 +65,20 @@ def config_to_dict(config: Any) -> dict[str, Any]:
     return {field.name: _plain(getattr(config, field.name)) for field in fields(config)}
 
 
+def read_saved_config(schema: type, path: Path | str) -> dict[str, Any]:
+    """Values by dotted key of what :func:`save_config` wrote, with defaults for keys that are younger than the file."""
+    defaults = typing.cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(schema)))
+    return flatten_keys(defaults) | flatten_keys(_read_yaml(Path(path)))
+
+
+def flatten_keys(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` to ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten_keys(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
 def _plain(value: Any) -> Any:
     """One value of a config as JSON would hold it."""
     if is_dataclass(value):

@@ -36,7 +36,7 @@ from gha.training.surface_evaluation import surface_distances
 from .contact_sheet import contact_row
 from .output import output_folder
 from .previews import make_grid, save_png
-from .train import choose_device
+from .training_run import choose_device
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gha.files import write_atomically
+from gha.files import open_atomically
 from gha.training import pictures
 
 Picture = Tensor | np.ndarray
@@ -68,8 +67,5 @@ def write_captions(picture: np.ndarray, captions: Sequence[tuple[int, int, str]]
 
 def save_png(path: Path | str, picture: Picture) -> None:
     """Write a picture as PNG, atomically; missing folders are made."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    encoded = io.BytesIO()
-    Image.fromarray(to_uint8(picture)).save(encoded, format="PNG", compress_level=3)
-    write_atomically(path, encoded.getvalue())
+    with open_atomically(path) as file:
+        Image.fromarray(to_uint8(picture)).save(file, format="PNG", compress_level=3)

@@ -28,7 +28,7 @@ from .config import save_config
 from .drivers import Driver, driver_picture, nearest_frames, open_driver, picture_camera
 from .output import output_folder
 from .previews import make_row, save_png
-from .train import choose_device
+from .training_run import choose_device
 from .video import VideoWriter
 
 logger = logging.getLogger(__name__)

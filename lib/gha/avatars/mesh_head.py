@@ -50,6 +50,9 @@ class MeshHeadConfig:
     """Radius of that sphere in decimetres."""
     pose_deform_input: Literal["neutral", "deformed"] = "neutral"
     """Positions the pose displacement sees: "neutral" (paper) or "deformed" by expression (released code)."""
+    landmark_offset: bool = True
+    """Landmarks compared with tracked ones start from the neutral ones moved by the vertex offset of the geometry
+    network (released code), or, when off, from the neutral ones themselves (paper)."""
     search_interval: int = 1
     """Training steps for which the lattice edges that the surface crosses are kept before they are searched again.
     Above 1 is faster, and exact as long as the surface stays on the same edges."""
@@ -182,7 +185,8 @@ class MeshHead(nn.Module):
         raw = self.geometry(self.fields.encode_positions(torch.cat([crossed.positions, landmarks])))
         raw, landmark_raw = raw.split([len(crossed.positions), len(landmarks)])
         surface = self._surface(crossed, raw)
-        points = torch.cat([surface.vertices, landmarks + self.offset(landmark_raw[:, 1:4])])
+        start = landmarks + self.offset(landmark_raw[:, 1:4]) if self.config.landmark_offset else landmarks
+        points = torch.cat([surface.vertices, start])
         weights = self.fields.blend_weights(surface.vertices, self.neutral_landmarks)
         condition = self.fields.condition(code.expression, code.pose)
         displacement = self._displacement(points, torch.cat([weights, weights.new_ones(len(landmarks))]), condition)

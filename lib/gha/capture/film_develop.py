@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from .film_compile import njit
 
 # Columns of the backdrop record: linear colour at the image centre, at the corners.
 CENTRE, CORNERS, BACKDROP_RECORD = 0, 3, 6
@@ -17,7 +18,7 @@ def lens_weights(sigma: float) -> np.ndarray:
     return (weights / weights.sum()).astype(np.float32)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def develop(
     exposure: np.ndarray, lens: np.ndarray, backdrop: np.ndarray, gain: np.ndarray, encoding: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +64,7 @@ def develop(
     return rgb, alpha
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def _blur_row(source: np.ndarray, lens: np.ndarray, out: np.ndarray) -> None:
     """Write one row [W * 4], blurred along itself, into ``out``."""
     out[:] = 0.0

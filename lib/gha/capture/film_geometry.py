@@ -7,12 +7,12 @@ pixel and triangle at the centre of the samples that the triangle covers (textur
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .film_compile import njit
 from .film_records import CORNER, GRAD_U, MATERIAL, MIP, NEAREST, RECORD, RELIEF, STRAND, TWO_SIDED
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def project_vertices(vertices: np.ndarray, w2c: np.ndarray, K: np.ndarray, supersample: int) -> np.ndarray:
     """World vertices [V, 3] to float32 [V, 3]: sample x, sample y, 1/z (0 behind the camera)."""
     out = np.zeros((vertices.shape[0], 3), dtype=np.float32)
@@ -28,7 +28,7 @@ def project_vertices(vertices: np.ndarray, w2c: np.ndarray, K: np.ndarray, super
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def make_records(
     screen: np.ndarray,
     vertices: np.ndarray,
@@ -85,7 +85,7 @@ def make_records(
     return records, count
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _fill_corner(
     corner: np.ndarray, screen: np.ndarray, normal: np.ndarray, openness: float, uv: np.ndarray, facing: float
 ) -> None:
@@ -99,7 +99,7 @@ def _fill_corner(
     corner[8] = uv[1] * inverse
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _fill_texture_frame(
     record: np.ndarray,
     p0: np.ndarray,
@@ -129,7 +129,7 @@ def _fill_texture_frame(
         record[start], record[start + 1], record[start + 2] = x * factor, y * factor, z * factor
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def depth_order(records: np.ndarray, count: int) -> np.ndarray:
     """Triangles int32 [count] roughly from near to far, in index order where they are equally near."""
     buckets = 1024
@@ -149,7 +149,7 @@ def depth_order(records: np.ndarray, count: int) -> np.ndarray:
     return order
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def bin_triangles(
     records: np.ndarray, count: int, columns: int, rows: int, tile_samples: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -179,7 +179,7 @@ def bin_triangles(
     return offsets, ids
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def draw_triangle(
     record: np.ndarray, index: int, x_start: int, y_start: int, depth: np.ndarray, owner: np.ndarray
 ) -> None:
@@ -217,7 +217,7 @@ def draw_triangle(
                 owner[row, column] = index
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _edge(xa: float, ya: float, xb: float, yb: float) -> tuple[float, float, int]:
     """The line through two points crosses row y at column ``slope * y + start``, with the inside on one side.
 
@@ -230,7 +230,7 @@ def _edge(xa: float, ya: float, xb: float, yb: float) -> tuple[float, float, int
     return -b / a, -c / a - 0.5, 1 if a > 0 else -1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _clip_span(low: float, high: float, crossing: float, side: int) -> tuple[float, float]:
     """Cut a span of columns at an edge."""
     if side > 0:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .film_compile import njit
 from .film_geometry import bin_triangles, draw_triangle
 from .film_records import MATERIAL, NEAREST, STRAND, TILE
 from .film_shading import shade
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def expose(
     records: np.ndarray,
     count: int,
@@ -56,7 +56,7 @@ def expose(
     return exposure
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def _shade_tile(
     records: np.ndarray,
     depth: np.ndarray,
@@ -101,7 +101,7 @@ def _shade_tile(
             pixel[0], pixel[1], pixel[2], pixel[3] = red / samples, green / samples, blue / samples, covered / samples
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(nogil=True, inline="always")
 def _gather(
     depth: np.ndarray, owner: np.ndarray, column: int, row: int, supersample: int, ids: np.ndarray, depths: np.ndarray
 ) -> int:
@@ -116,7 +116,7 @@ def _gather(
     return covered
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(nogil=True, inline="always")
 def _claim(
     ids: np.ndarray,
     depths: np.ndarray,
@@ -148,7 +148,7 @@ def _claim(
     return x / weight + 0.5, y / weight + 0.5, weight
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(nogil=True, inline="always")
 def _view_direction(rays: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
     """Unit vector from the surface at pixel (x, y) towards the camera."""
     vx = -(rays[0, 0] * x + rays[0, 1] * y + rays[0, 2])

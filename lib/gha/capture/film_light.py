@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from .film_compile import njit
 
 
 def light_directions(count: int) -> np.ndarray:
@@ -15,7 +16,7 @@ def light_directions(count: int) -> np.ndarray:
     return np.stack([radius * np.sin(around), y, radius * np.cos(around)], axis=-1).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def smooth_normals(vertices: np.ndarray, triangles: np.ndarray, normal_ids: np.ndarray, count: int) -> np.ndarray:
     """Area-weighted unit normals float32 [count, 3]; corner k of triangle f adds to ``normal_ids[f, k]``."""
     normals = np.zeros((count, 3), dtype=np.float32)
@@ -37,7 +38,7 @@ def smooth_normals(vertices: np.ndarray, triangles: np.ndarray, normal_ids: np.n
     return normals
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def openness(
     vertices: np.ndarray,
     triangles: np.ndarray,
@@ -82,7 +83,7 @@ def openness(
     return reached
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _frame_of(direction: np.ndarray, axes: np.ndarray) -> None:
     """Rows of ``axes``: two axes across the direction, then the direction; in scalars, which compile in no time."""
     x, y, z = direction[0], direction[1], direction[2]
@@ -96,7 +97,7 @@ def _frame_of(direction: np.ndarray, axes: np.ndarray) -> None:
     axes[2, 0], axes[2, 1], axes[2, 2] = x, y, z
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _shadow_map(local: np.ndarray, triangles: np.ndarray, resolution: int) -> np.ndarray:
     """Largest third coordinate of the surface over each cell, float32 [resolution, resolution]."""
     depth = np.full((resolution, resolution), -1e9, dtype=np.float32)
@@ -120,7 +121,7 @@ def _shadow_map(local: np.ndarray, triangles: np.ndarray, resolution: int) -> np
     return depth
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _lit(depth: np.ndarray, point: np.ndarray, bias: float) -> float:
     """Share of the four cells around a point that do not shadow it."""
     last = depth.shape[0] - 1
@@ -136,7 +137,7 @@ def _lit(depth: np.ndarray, point: np.ndarray, bias: float) -> float:
     return lit
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def smooth_over_edges(values: np.ndarray, triangles: np.ndarray, rounds: int) -> np.ndarray:
     """Average [V] with the neighbours along triangle edges, ``rounds`` times."""
     values = values.copy()

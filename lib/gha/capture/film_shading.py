@@ -6,8 +6,8 @@ They are inlined by hand of the decorator: passing arrays through calls per pixe
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .film_compile import njit
 from .film_records import (
     CORNER,
     FILL,
@@ -31,7 +31,7 @@ from .film_records import (
 from .film_textures import SLOPE_RANGE, SLOPE_ZERO
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def sample_texture(
     texels: np.ndarray, levels: np.ndarray, first: int, count: int, u: float, v: float, mip: float
 ) -> tuple[float, float, float, float, float]:
@@ -67,7 +67,7 @@ def sample_texture(
     return red * full, green * full, blue * full, (along - SLOPE_ZERO) * slope, (down - SLOPE_ZERO) * slope
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def corner_weights(records: np.ndarray, t: int, x: float, y: float) -> tuple[float, float, float]:
     """Weights of the corners of triangle t at sample position (x, y), for attributes stored over z."""
     x0, y0 = records[t, 0] - x, records[t, 1] - y
@@ -78,13 +78,13 @@ def corner_weights(records: np.ndarray, t: int, x: float, y: float) -> tuple[flo
     return w0 * inverse, w1 * inverse, w2 * inverse
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def _mix(records: np.ndarray, t: int, column: int, w0: float, w1: float, w2: float) -> float:
     """One attribute of triangle t from its three corners."""
     return w0 * records[t, column] + w1 * records[t, CORNER + column] + w2 * records[t, 2 * CORNER + column]
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def shade(
     records: np.ndarray,
     t: int,
@@ -122,33 +122,7 @@ def shade(
     return _shade_surface((nx, ny, nz), (red, green, blue), openness, view, specular, gloss, light)
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
-def _dot(light: np.ndarray, start: int, vector: tuple[float, float, float]) -> float:
-    """Dot product of three columns of the lighting record with a vector."""
-    return light[start] * vector[0] + light[start + 1] * vector[1] + light[start + 2] * vector[2]
-
-
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
-def _highlight(
-    normal: tuple[float, float, float], view: tuple[float, float, float], light: np.ndarray, start: int, gloss: float
-) -> float:
-    """Highlight of the light whose direction starts at column ``start``: a lobe around the half vector."""
-    hx, hy, hz = light[start] + view[0], light[start + 1] + view[1], light[start + 2] + view[2]
-    cosine = (normal[0] * hx + normal[1] * hy + normal[2] * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + 1e-20)
-    return _lobe(gloss * (cosine - 1.0))
-
-
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
-def _lobe(exponent: float) -> float:
-    """A cheap ``exp`` for negative exponents that ends at zero."""
-    value = max(1.0 + exponent / 16.0, 0.0)
-    value *= value
-    value *= value
-    value *= value
-    return value * value
-
-
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def _shade_surface(
     normal: tuple[float, float, float],
     albedo: tuple[float, float, float],
@@ -160,41 +134,32 @@ def _shade_surface(
 ) -> tuple[float, float, float]:
     """Hemisphere light, two broad wrapped lights and a weak highlight; occlusion brightens with the surface colour."""
     up = 0.5 + 0.5 * normal[1]
-    wrap = light[WRAP]
-    key, fill = _dot(light, KEY_DIRECTION, normal), _dot(light, FILL_DIRECTION, normal)
-    key_gloss, fill_gloss = 0.0, 0.0
-    if specular > 0:
-        strength = specular * openness
-        key_gloss = strength * min(max(key * 4.0, 0.0), 1.0) * _highlight(normal, view, light, KEY_DIRECTION, gloss)
-        fill_gloss = strength * min(max(fill * 4.0, 0.0), 1.0) * _highlight(normal, view, light, FILL_DIRECTION, gloss)
-    key, fill = max((key + wrap) / (1.0 + wrap), 0.0), max((fill + wrap) / (1.0 + wrap), 0.0)
-    lights = (up, 1.0 - up, key, fill, key_gloss, fill_gloss)
-    return (
-        _reflect(albedo[0], openness, lights, light, 0),
-        _reflect(albedo[1], openness, lights, light, 1),
-        _reflect(albedo[2], openness, lights, light, 2),
-    )
+    key = _lamp_on_surface(normal, view, specular * openness, gloss, light, KEY_DIRECTION)
+    fill = _lamp_on_surface(normal, view, specular * openness, gloss, light, FILL_DIRECTION)
+    return _reflect(albedo, openness, (up, 1.0 - up), key, fill, light)
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
-def _reflect(
-    albedo: float,
-    openness: float,
-    lights: tuple[float, float, float, float, float, float],
+@njit(nogil=True, fastmath=True, inline="always")
+def _lamp_on_surface(
+    normal: tuple[float, float, float],
+    view: tuple[float, float, float],
+    specular: float,
+    gloss: float,
     light: np.ndarray,
-    channel: int,
-) -> float:
-    """One colour channel of the light that leaves a surface."""
-    up, down, key, fill, key_gloss, fill_gloss = lights
-    # Light bounced between folds takes the colour of the surface: a fit by Jimenez et al. 2016.
-    a, b, c = 2.0404 * albedo - 0.3324, -4.7951 * albedo + 0.6417, 2.7552 * albedo + 0.6903
-    bounced = max(openness, ((openness * a + b) * openness + c) * openness)
-    key_light, fill_light = light[KEY + channel], light[FILL + channel]
-    irradiance = light[SKY + channel] * up + light[GROUND + channel] * down + key_light * key + fill_light * fill
-    return albedo * irradiance * bounced + key_light * key_gloss + fill_light * fill_gloss
+    start: int,
+) -> tuple[float, float]:
+    """Diffuse part and highlight of the lamp whose direction starts at column ``start``; its colour is not in them."""
+    cosine, wrap = _dot(light, start, normal), light[WRAP]
+    highlight = 0.0
+    if specular > 0:
+        # A lobe around the half vector, which fades out where the lamp sets.
+        hx, hy, hz = light[start] + view[0], light[start + 1] + view[1], light[start + 2] + view[2]
+        half = (normal[0] * hx + normal[1] * hy + normal[2] * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + 1e-20)
+        highlight = specular * min(max(cosine * 4.0, 0.0), 1.0) * _lobe(gloss * (half - 1.0))
+    return max((cosine + wrap) / (1.0 + wrap), 0.0), highlight
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, inline="always")
 def _shade_strand(
     tangent: tuple[float, float, float],
     albedo: tuple[float, float, float],
@@ -205,17 +170,78 @@ def _shade_strand(
     light: np.ndarray,
 ) -> tuple[float, float, float]:
     """Hair: light falls across the strand, whichever way its ribbon happens to face (Kajiya and Kay 1989)."""
+    key = _lamp_on_strand(tangent, view, specular, gloss, light, KEY_DIRECTION)
+    fill = _lamp_on_strand(tangent, view, specular, gloss, light, FILL_DIRECTION)
+    red, green, blue = _reflect(albedo, 1.0, (0.5, 0.5), key, fill, light)
+    return openness * red, openness * green, openness * blue
+
+
+@njit(nogil=True, fastmath=True, inline="always")
+def _lamp_on_strand(
+    tangent: tuple[float, float, float],
+    view: tuple[float, float, float],
+    specular: float,
+    gloss: float,
+    light: np.ndarray,
+    start: int,
+) -> tuple[float, float]:
+    """Diffuse part and highlight of that lamp on a strand along ``tangent``."""
     along_view = tangent[0] * view[0] + tangent[1] * view[1] + tangent[2] * view[2]
-    along_key, along_fill = _dot(light, KEY_DIRECTION, tangent), _dot(light, FILL_DIRECTION, tangent)
-    key, fill = np.sqrt(max(1.0 - along_key**2, 0.0)), np.sqrt(max(1.0 - along_fill**2, 0.0))
-    across_view = np.sqrt(max(1.0 - along_view**2, 0.0))
-    # Cosine between the view and the cone of mirrored light; lights behind the head give no highlight.
-    cone_key, cone_fill = key * across_view - along_key * along_view, fill * across_view - along_fill * along_view
-    key_gloss = specular * _lobe(gloss * (cone_key - 1.0)) * (0.5 + 0.5 * _dot(light, KEY_DIRECTION, view))
-    fill_gloss = specular * _lobe(gloss * (cone_fill - 1.0)) * (0.5 + 0.5 * _dot(light, FILL_DIRECTION, view))
-    lights = (0.5, 0.5, 0.6 * key, 0.6 * fill, key_gloss, fill_gloss)
+    along_lamp = _dot(light, start, tangent)
+    across_view, across_lamp = np.sqrt(max(1.0 - along_view**2, 0.0)), np.sqrt(max(1.0 - along_lamp**2, 0.0))
+    # Cosine between the view and the cone of mirrored light; a lamp behind the head gives no highlight.
+    cone = across_lamp * across_view - along_lamp * along_view
+    return 0.6 * across_lamp, specular * _lobe(gloss * (cone - 1.0)) * (0.5 + 0.5 * _dot(light, start, view))
+
+
+@njit(nogil=True, fastmath=True, inline="always")
+def _dot(light: np.ndarray, start: int, vector: tuple[float, float, float]) -> float:
+    """Dot product of three columns of the lighting record with a vector."""
+    return light[start] * vector[0] + light[start + 1] * vector[1] + light[start + 2] * vector[2]
+
+
+@njit(nogil=True, fastmath=True, inline="always")
+def _lobe(exponent: float) -> float:
+    """A cheap ``exp`` for negative exponents that ends at zero."""
+    value = max(1.0 + exponent / 16.0, 0.0)
+    value *= value
+    value *= value
+    value *= value
+    return value * value
+
+
+@njit(nogil=True, fastmath=True, inline="always")
+def _reflect(
+    albedo: tuple[float, float, float],
+    openness: float,
+    around: tuple[float, float],
+    key: tuple[float, float],
+    fill: tuple[float, float],
+    light: np.ndarray,
+) -> tuple[float, float, float]:
+    """Light that leaves a surface, by the shares of sky and ground and the diffuse part and highlight of both lamps."""
     return (
-        openness * _reflect(albedo[0], 1.0, lights, light, 0),
-        openness * _reflect(albedo[1], 1.0, lights, light, 1),
-        openness * _reflect(albedo[2], 1.0, lights, light, 2),
+        _reflect_channel(albedo[0], openness, around, key, fill, light, 0),
+        _reflect_channel(albedo[1], openness, around, key, fill, light, 1),
+        _reflect_channel(albedo[2], openness, around, key, fill, light, 2),
     )
+
+
+@njit(nogil=True, fastmath=True, inline="always")
+def _reflect_channel(
+    albedo: float,
+    openness: float,
+    around: tuple[float, float],
+    key: tuple[float, float],
+    fill: tuple[float, float],
+    light: np.ndarray,
+    channel: int,
+) -> float:
+    """One colour channel of :func:`_reflect`."""
+    # Light bounced between folds takes the colour of the surface: a fit by Jimenez et al. 2016.
+    a, b, c = 2.0404 * albedo - 0.3324, -4.7951 * albedo + 0.6417, 2.7552 * albedo + 0.6903
+    bounced = max(openness, ((openness * a + b) * openness + c) * openness)
+    key_light, fill_light = light[KEY + channel], light[FILL + channel]
+    irradiance = light[SKY + channel] * around[0] + light[GROUND + channel] * around[1]
+    irradiance += key_light * key[0] + fill_light * fill[0]
+    return albedo * irradiance * bounced + key_light * key[1] + fill_light * fill[1]

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from gha.errors import InputError
+from gha.files import open_atomically, write_atomically
 
 from .arrays import checked, read_npz
-from .atomic import write_atomically
 from .sequence import ExpressionSequence
 
 TIME_COLUMN = "time"
@@ -60,7 +60,8 @@ def _write_npz(path: Path, sequence: ExpressionSequence) -> None:
     }
     if sequence.scale is not None:
         arrays["scale"] = sequence.scale.numpy()
-    write_atomically(path, lambda file: np.savez(file, **arrays))
+    with open_atomically(path) as file:
+        np.savez(file, **arrays)
 
 
 def _read_npz(path: Path) -> ExpressionSequence:
@@ -109,7 +110,7 @@ def _write_csv(path: Path, sequence: ExpressionSequence) -> None:
     # Nine digits carry a float32 exactly.
     rows = torch.cat([c.double() for c in [*columns, sequence.expression]], dim=1).tolist()
     writer.writerows([f"{row[0]:.9f}", *(f"{value:.9g}" for value in row[1:])] for row in rows)
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+    write_atomically(path, text.getvalue())
 
 
 def _read_csv(path: Path) -> ExpressionSequence:

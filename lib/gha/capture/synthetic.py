@@ -15,8 +15,8 @@ from tqdm import tqdm
 from gha.errors import InputError
 from gha.faces.code import HeadCode
 from gha.faces.face_model import FaceModel
+from gha.files import open_atomically
 
-from .atomic import write_atomically
 from .film import BLACK, Backdrop, FilmSurface, Lighting, LitSurface, film_image, light_surface
 from .info import CaptureInfo, Split
 from .performance import FREE, Performance, head_poses, procedural_performance, recorded_performance
@@ -250,4 +250,5 @@ def _write_detections(root: Path, stage: Stage, frame_id: str, landmarks: torch.
     for camera_id, points in zip(stage.rig.camera_ids, pixels, strict=True):
         detection = np.concatenate([points.numpy(), np.ones((len(points), 1), np.float32)], axis=1)
         path = root / "landmarks" / frame_id / f"lmk_{camera_id}.npy"
-        write_atomically(path, lambda file, array=detection: np.save(file, array))
+        with open_atomically(path, durable=False) as file:
+            np.save(file, detection)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from gha.errors import InputError
 from gha.faces.code import HeadCode
+from gha.files import open_atomically, write_atomically
 from gha.geometry import Camera
 
 from . import layout
-from .atomic import write_atomically
 from .info import CaptureInfo, info_to_json, read_info
 from .layout import ImageKind
 
@@ -24,7 +24,8 @@ class CaptureWriter:
     """Writes one capture; safe to use from several processes and to run again after an interruption.
 
     Every file appears atomically. ``capture.json`` is written at once, marked incomplete, so that a second run finds
-    out whether it continues the same capture, and marked complete by :meth:`finish`.
+    out whether it continues the same capture, and marked complete by :meth:`finish`. Only that file waits for the
+    device: there are thousands of others, and a run that lost the power is made again.
 
     Args:
         root: folder of the capture.
@@ -57,18 +58,15 @@ class CaptureWriter:
             )
 
     def _write_info(self, complete: bool) -> None:
-        text = info_to_json(self.info, complete)
-        write_atomically(self.root / layout.CAPTURE_FILE, lambda file: file.write(text.encode()))
+        write_atomically(self.root / layout.CAPTURE_FILE, info_to_json(self.info, complete))
 
     def write_cameras(self, frame_id: str, camera_ids: Sequence[str], cameras: Camera) -> None:
         """Write the calibration [V] of the named cameras, valid for full-size images, for one frame."""
         for index, camera_id in enumerate(camera_ids):
             extrinsic = cameras.w2c[index, :3].double().cpu().numpy()
             intrinsic = cameras.K[index].double().cpu().numpy()
-            write_atomically(
-                layout.camera_file(self.root, frame_id, camera_id),
-                lambda file, e=extrinsic, i=intrinsic: np.savez(file, extrinsic=e, intrinsic=i),
-            )
+            with open_atomically(layout.camera_file(self.root, frame_id, camera_id), durable=False) as file:
+                np.savez(file, extrinsic=extrinsic, intrinsic=intrinsic)
 
     def write_frame_params(self, frame_id: str, code: HeadCode, landmarks: Tensor, vertices: Tensor) -> None:
         """Write the truth, or the tracking, of one frame.
@@ -91,8 +89,10 @@ class CaptureWriter:
             (layout.landmarks_file(self.root, frame_id), _float32(landmarks)),
             (layout.vertices_file(self.root, frame_id), _float32(vertices)),
         ):
-            write_atomically(path, lambda file, a=array: np.save(file, a))
-        write_atomically(layout.params_file(self.root, frame_id), lambda file: np.savez(file, **arrays))
+            with open_atomically(path, durable=False) as file:
+                np.save(file, array)
+        with open_atomically(layout.params_file(self.root, frame_id), durable=False) as file:
+            np.savez(file, **arrays)
 
     def write_image(self, frame_id: str, camera_id: str, rgb: np.ndarray | Path, alpha: np.ndarray) -> None:
         """Write one view, its mask and the small copies of both.
@@ -114,7 +114,8 @@ class CaptureWriter:
             self._save(paths["image_lowres"], shrink(picture))
         self._save(paths["mask"], mask)
         if recorded:
-            write_atomically(paths["image"], lambda file: file.write(recorded.read_bytes()))
+            with open_atomically(paths["image"], durable=False) as file:
+                file.write(recorded.read_bytes())
         else:
             self._save(paths["image"], picture)
 
@@ -180,12 +181,13 @@ class CaptureWriter:
             raise InputError(f"{what}: found {picture.size} (width, height), expected {expected}")
 
     def _save(self, path: Path, picture: Image.Image) -> None:
-        if path.suffix == ".png":
-            write_atomically(path, lambda file: picture.save(file, "PNG", compress_level=2))
-        elif self.original:
-            write_atomically(path, lambda file: picture.convert("RGB").save(file, "JPEG", quality=95))
-        else:
-            write_atomically(path, lambda file: picture.save(file, "JPEG", quality=95, subsampling=0))
+        with open_atomically(path, durable=False) as file:
+            if path.suffix == ".png":
+                picture.save(file, "PNG", compress_level=2)
+            elif self.original:
+                picture.convert("RGB").save(file, "JPEG", quality=95)
+            else:
+                picture.save(file, "JPEG", quality=95, subsampling=0)
 
 
 def shrink(picture: Image.Image) -> Image.Image:

@@ -9,13 +9,7 @@ from torch.nn.functional import normalize
 
 def axis_angle_to_quaternion(axis_angle: Tensor) -> Tensor:
     """Axis-angle [..., 3] in radians to unit quaternions wxyz [..., 4]; smooth at zero."""
-    angle_squared = (axis_angle * axis_angle).sum(-1, keepdim=True)
-    small = angle_squared < 1e-8
-    angle = torch.where(small, torch.ones_like(angle_squared), angle_squared).sqrt()
-    # Taylor series of sin(a/2)/a and cos(a/2) keep value and gradient finite at a = 0.
-    factor = torch.where(small, 0.5 - angle_squared / 48, torch.sin(angle / 2) / angle)
-    real = torch.where(small, 1 - angle_squared / 8, torch.cos(angle / 2))
-    return torch.cat([real, factor * axis_angle], dim=-1)
+    return torch.cat(_half_turn(axis_angle), dim=-1)
 
 
 def quaternion_to_matrix(quats: Tensor) -> Tensor:
@@ -32,20 +26,24 @@ def quaternion_to_matrix(quats: Tensor) -> Tensor:
 def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
     """Axis-angle [..., 3] in radians to rotation matrices [..., 3, 3] (Rodrigues); smooth at zero.
 
-    Elementwise on purpose: a matrix product may run in reduced precision on a GPU.
+    Elementwise on purpose: a matrix product may run in reduced precision on a GPU. In few operations on purpose: there
+    each of them, on a handful of numbers, takes as long as on a million.
     """
-    angle_squared = axis_angle.square().sum(-1)[..., None, None]
-    small = angle_squared < 1e-8
-    safe = torch.where(small, torch.ones_like(angle_squared), angle_squared)
-    angle = safe.sqrt()
-    sine = torch.where(small, 1 - angle_squared / 6, torch.sin(angle) / angle)
-    versine = torch.where(small, 0.5 - angle_squared / 24, (1 - torch.cos(angle)) / safe)
-    outer = axis_angle[..., :, None] * axis_angle[..., None, :]
-    x, y, z = axis_angle.unbind(-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
-    diagonal = torch.eye(3, dtype=outer.dtype, device=outer.device) * (1 - versine * angle_squared)
-    return diagonal + sine * cross + versine * outer
+    real, imaginary = _half_turn(axis_angle)
+    imaginary = imaginary[..., None]
+    identity = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device).expand(*axis_angle.shape, 3)
+    # The quaternion (w, u) turns each column e of the identity to e + 2 u x (w e + u x e).
+    crossed = torch.addcmul(torch.linalg.cross(imaginary, identity, dim=-2), real[..., None], identity)
+    return torch.add(identity, torch.linalg.cross(imaginary, crossed, dim=-2), alpha=2)
+
+
+def _half_turn(axis_angle: Tensor) -> tuple[Tensor, Tensor]:
+    """Real part [..., 1] and imaginary part [..., 3] of the unit quaternions of axis-angle [..., 3]."""
+    half = 0.5 * axis_angle
+    # Below 1e-10 radians a rotation is linear in its vector to the last digit of float64, whatever the slopes of
+    # sin(a) / a and cos(a); the bound keeps the quotient and the slope of the root finite at zero.
+    angle = half.square().sum(-1, keepdim=True).clamp_min(1e-20).sqrt()
+    return torch.cos(angle), torch.sin(angle) / angle * half
 
 
 def matrix_to_quaternion(matrix: Tensor) -> Tensor:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numba
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
+
+from gha.numba_compile import kernel_compiler
 
 from .mesh_projection import SUBPIXELS, ScreenMesh
 from .numba_lock import KERNEL_LOCK
+
+njit = kernel_compiler(Path(__file__).parent, "mesh_numba.py", "mesh_projection.py")
 
 
 def visible_faces(mesh: ScreenMesh) -> Tensor:
@@ -85,7 +90,7 @@ def _last_centre(high: float) -> int:
     return math.floor(high - 0.5)
 
 
-@njit(cache=True, parallel=True)
+@njit(parallel=True)
 def _draw_faces(points: np.ndarray, triangles: np.ndarray, near: float, bands: int, faces: np.ndarray) -> None:
     images, height, _ = faces.shape
     nearest = np.zeros(faces.shape, dtype=np.float32)
@@ -97,7 +102,7 @@ def _draw_faces(points: np.ndarray, triangles: np.ndarray, near: float, bands: i
             _draw_face(points[image], triangles[face], face, near, top, bottom, nearest[image], faces[image])
 
 
-@njit(cache=True)
+@njit
 def _draw_face(
     points: np.ndarray,
     corners: np.ndarray,
@@ -135,7 +140,7 @@ def _draw_face(
                     faces[row, column] = face
 
 
-@njit(cache=True, parallel=True)
+@njit(parallel=True)
 def _draw_edges(
     points: np.ndarray,
     triangles: np.ndarray,
@@ -159,7 +164,7 @@ def _draw_edges(
             )  # fmt: skip
 
 
-@njit(cache=True)
+@njit
 def _draw_edges_of(
     points: np.ndarray,
     corners: np.ndarray,
@@ -202,7 +207,7 @@ def _draw_edges_of(
                         edges[row, column] = 3 * face + k
 
 
-@njit(cache=True)
+@njit
 def _squared_distance(start: np.ndarray, end: np.ndarray, px: float, py: float) -> float:
     """From a pixel centre to a segment, in square pixels."""
     dx, dy = end[0] - start[0], end[1] - start[1]

@@ -28,7 +28,7 @@ class Checkpoint:
 
     Attributes:
         step: number of finished optimiser steps.
-        tensors: named tensors by group, for example ``{"model": {...}, "optimizer": {...}, "random": {...}}``.
+        tensors: named tensors by group, for example ``{"model": {...}, "optimizer": {...}}``.
         metadata: what the caller stored beside them: method, config, dataset fingerprint and the like.
         path: the folder it was read from.
     """

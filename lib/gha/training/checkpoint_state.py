@@ -1,4 +1,7 @@
-"""Optimisers and random generators as plain named tensors, so that a resumed run continues exactly."""
+"""Optimisers as plain named tensors, so that a resumed run continues exactly.
+
+Random generators need no saving: what is drawn at a step is a function of seed and step.
+"""
 
 from __future__ import annotations
 
@@ -57,26 +60,6 @@ def restore_optimizer_state(
         if name in states:
             plain["state"][index] = _check_shapes(name, parameter, states[name])
     optimizer.load_state_dict(plain)
-
-
-def random_state(**generators: torch.Generator) -> dict[str, Tensor]:
-    """The state of torch's global generators (CPU and every CUDA device) and of the named ones, as uint8 tensors."""
-    state = {"global:cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state |= {f"global:cuda:{index}": value for index, value in enumerate(torch.cuda.get_rng_state_all())}
-    return state | {f"generator:{name}": generator.get_state() for name, generator in generators.items()}
-
-
-def restore_random_state(state: Mapping[str, Tensor], **generators: torch.Generator) -> None:
-    """Continue the random streams saved by :func:`random_state`; states of absent CUDA devices are skipped."""
-    torch.set_rng_state(state["global:cpu"].cpu())
-    for index in range(torch.cuda.device_count()):
-        if f"global:cuda:{index}" in state:
-            torch.cuda.set_rng_state(state[f"global:cuda:{index}"].cpu(), index)
-    for name, generator in generators.items():
-        if f"generator:{name}" not in state:
-            raise CheckpointError(f"the checkpoint holds no state of random generator {name!r}, only {sorted(state)}")
-        generator.set_state(state[f"generator:{name}"].cpu())
 
 
 def _names_by_identity(optimizer: Optimizer, named_parameters: NamedParameters) -> dict[int, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gha.errors import InputError
-from gha.files import write_atomically
+from gha.files import open_atomically
 
 from .run_lock import RunLock
 
@@ -81,9 +80,8 @@ class RunFolder:
         from PIL import Image
 
         path = self.previews / f"step_{step:08d}.png"
-        encoded = io.BytesIO()
-        Image.fromarray(picture).save(encoded, "PNG")
-        write_atomically(path, encoded.getvalue())
+        with open_atomically(path) as file:
+            Image.fromarray(picture).save(file, "PNG")
         if self._tensorboard:
             self._summary_writer().add_image("preview", picture, step, dataformats="HWC")
         return path

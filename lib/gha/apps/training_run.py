@@ -1,0 +1,99 @@
+"""What both training commands open before they train: the device, the recording, the folder of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gha.capture import Capture, FrameLoader, SampleSchedule, check_capture, open_capture
+from gha.errors import InputError
+from gha.training.avatar_io import Subject, describe_subject
+from gha.training.checkpoint import has_checkpoint, load_checkpoint
+from gha.training.refinement import CameraGain
+from gha.training.run_folder import RunFolder
+
+from .config import save_config
+from .continuation import check_continuation
+from .training_config import DataConfig, GaussianRunConfig, MeshRunConfig
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One stage of one run while it trains.
+
+    Attributes:
+        config: of the command.
+        device: where it trains.
+        capture: the recording.
+        cameras: those it trains on.
+        subject: what the avatar will remember of the recording.
+        folder: locked, and logged to.
+    """
+
+    config: MeshRunConfig | GaussianRunConfig
+    device: torch.device
+    capture: Capture
+    cameras: list[str]
+    subject: Subject
+    folder: RunFolder
+
+    def frames(self, first_step: int) -> FrameLoader:
+        """One batched frame per step, from ``first_step`` on; close it after use."""
+        data, loop = self.config.data, self.config.loop
+        schedule = SampleSchedule(
+            loop.seed, self.capture.split.train_frames, self.cameras, data.frames_per_step, data.views_per_frame
+        )
+        cache_bytes = int(data.cache_gib * 2**30)
+        return FrameLoader(self.capture, schedule, data.resolution or None, first_step, data.workers, cache_bytes)
+
+    def camera_gain(self) -> CameraGain | None:
+        """What is learned per camera, on the device, if that was asked for."""
+        return CameraGain(self.cameras).to(self.device) if self.config.data.camera_color == "gain" else None
+
+
+@contextmanager
+def open_training_run(config: MeshRunConfig | GaussianRunConfig, stage: str, method: str) -> Iterator[TrainingRun]:
+    """Open what training needs, seed torch, and keep the run's folder ``{runs}/{name}/{stage}`` until the block ends.
+
+    Raises:
+        InputError: the device, the capture, a camera or the folder cannot be used, or the run has begun with another
+            head.
+    """
+    device = choose_device(config.device)
+    capture, cameras = _open_capture(config.data)
+    subject = describe_subject(capture, capture.output_size(cameras, config.data.resolution or None))
+    torch.manual_seed(config.loop.seed)
+    with RunFolder(Path(config.runs) / config.name / stage, config.loop.tensorboard) as folder:
+        if has_checkpoint(folder.checkpoints):
+            trained_head = load_checkpoint(folder.checkpoints, method).metadata["head"]
+            check_continuation(config, trained_head, folder.config_file)
+        save_config(config, folder.config_file)
+        yield TrainingRun(config, device, capture, cameras, subject, folder)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device named ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ..., or the best there is for ``"auto"``."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"device: found {name!r}, expected cpu, cuda, cuda:1 and so on, or auto") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device={name}: this PyTorch ({torch.__version__}) sees no CUDA device; use device=cpu")
+    return device
+
+
+def _open_capture(data: DataConfig) -> tuple[Capture, list[str]]:
+    """The checked capture and the cameras to train on."""
+    capture = open_capture(data.capture)
+    check_capture(capture)
+    cameras = list(data.cameras or capture.split.train_cameras)
+    unknown = [camera for camera in cameras if camera not in capture.camera_ids]
+    if unknown:
+        raise InputError(f"{data.capture}: data.cameras names {unknown}; the capture has {list(capture.camera_ids)}")
+    return capture, cameras
