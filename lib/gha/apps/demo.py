@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import gha
-from gha.capture import open_capture
+from gha.capture import open_capture, write_sequence
+from gha.capture.performance import free_sequence
 from gha.capture.synthetic import CaptureRecipe, make_capture
 from gha.errors import InputError
 from gha.faces.registry import load_face_model
@@ -25,6 +26,9 @@ from .train import train_gaussian, train_mesh
 from .training_config import GaussianRunConfig, MeshRunConfig
 
 logger = logging.getLogger(__name__)
+
+ORBIT_SECONDS = 6.0
+FREE_SEED = 1000  # far from those of captures
 
 
 @dataclass
@@ -74,8 +78,8 @@ def run_demo(config: DemoConfig) -> Path:
         _timed("film a capture", lambda: _film(config)),
         _timed("train the mesh head", lambda: train_mesh(mesh)),
         _timed("train the Gaussian head", lambda: train_gaussian(gaussian)),
-        _timed("evaluate the mesh head", lambda: _evaluate(run / "mesh", config, contact_images=0)),
-        _timed("evaluate the Gaussian head", lambda: _evaluate(run / "gaussian", config, contact_images=8)),
+        _timed("evaluate the mesh head", lambda: _evaluate(run / "mesh", config, images=30, contact_images=0)),
+        _timed("evaluate the Gaussian head", lambda: _evaluate(run / "gaussian", config, images=90, contact_images=8)),
         _timed("reenact beside the truth", lambda: _reenact_beside_truth(run, config)),
         _timed("reenact in orbit", lambda: _reenact_in_orbit(run, config)),
     ]
@@ -95,10 +99,16 @@ def _film(config: DemoConfig) -> Path:
     return make_capture(load_face_model("procedural", texture_size=texture_size), config.capture, recipe)
 
 
-def _evaluate(run: Path, config: DemoConfig, contact_images: int) -> Path:
+def _evaluate(run: Path, config: DemoConfig, images: int, contact_images: int) -> Path:
     # LPIPS would fetch weights; the demo downloads nothing.
     return evaluate(
-        EvaluationConfig(run=str(run), device=config.device, perceptual="none", contact_images=contact_images)
+        EvaluationConfig(
+            run=str(run),
+            device=config.device,
+            perceptual="none",
+            max_images=images,
+            contact_images=contact_images,
+        )
     )
 
 
@@ -111,10 +121,14 @@ def _reenact_beside_truth(run: Path, config: DemoConfig) -> Path:
 
 
 def _reenact_in_orbit(run: Path, config: DemoConfig) -> Path:
-    """The held-out performance with a still head, from all sides."""
+    """A performance of its own, which no capture holds, at full frame rate and with a still head, from all sides."""
+    performance = run / "performance.npz"
+    names = open_capture(config.capture).expression_names
+    write_sequence(performance, free_sequence(names, ORBIT_SECONDS, seed=FREE_SEED + config.seed))
     return reenact(
         ReenactmentConfig(
             run=str(run / "gaussian"),
+            driver=str(performance),
             head_pose="frozen",
             side_by_side=False,
             output=str(run / "orbit"),
