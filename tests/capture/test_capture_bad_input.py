@@ -222,6 +222,13 @@ def change_info(root, **values):
         ({"complete": False}, "found an unfinished capture; run the command that makes it again"),
         ({"schema": 99}, "found schema 99, expected 1"),
         ({"colour": 1}, r"unknown keys \['colour'\]"),
+        ({"resolution": 300}, r"resolution is 300, expected \[height, width\] in pixels"),
+        ({"resolution": [300, 0]}, r"resolution is \[300, 0\], expected \[height, width\] in pixels"),
+        ({"fps": "fast"}, "fps is fast, expected frames per second > 0"),
+        ({"fps": 0}, "fps is 0, expected frames per second > 0"),
+        ({"split": ["7"]}, r"split is \['7'\], expected null or an object of four lists"),
+        ({"sequences": ["a"]}, r"sequences is \['a'\], expected an object of lists of frames"),
+        ({"expression_names": ["a", "a"]}, r"expression_names names \['a'\] more than once"),
         ({"expression_names": ["a"]}, r"exp_coeff: found shape \[1, 4\], expected \[any, 1\]"),
     ],
 )
