@@ -28,7 +28,7 @@ def duplicate_problems(views: Iterable[View], split: Split) -> list[Problem]:
         same = first.setdefault(view.fingerprint, view)
         if same is view:
             continue
-        where, other = (f"images/{v.frame}/image_{v.camera}" for v in (view, same))
+        where, other = view.picture, same.picture
         if same.frame == view.frame:
             kind, text = (
                 "same picture in two cameras",
@@ -59,8 +59,7 @@ def blur_problems(views: Iterable[View]) -> list[Problem]:
         for view in group:
             if view.sharpness < BLURRED * usual[camera]:
                 text = f"found sharpness {view.sharpness:.2g}, expected about {usual[camera]:.2g} as in other frames"
-                where = f"images/{view.frame}/image_{camera}"
-                problems.append(Problem("blurred picture", where, text, False, view.frame, camera))
+                problems.append(Problem("blurred picture", view.picture, text, False, view.frame, camera))
     return problems
 
 

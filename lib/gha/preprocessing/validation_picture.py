@@ -17,7 +17,7 @@ from gha.files import open_atomically
 from .drawing import BAD, GOOD, HELD_OUT, INK, QUIET, TRAINED, Canvas, text_width
 from .validation_charts import draw_expression_ranges, draw_yaw_histogram
 from .validation_measures import INSIDE, points_on_mask
-from .validation_report import Validation
+from .validation_report import Validation, plural
 from .validation_rig_drawing import Rig, draw_from_above, draw_from_the_side, place_rig
 from .validation_statistics import seen_from_head
 from .validation_views import View
@@ -58,9 +58,12 @@ def _draw_title(validation: Validation) -> Image.Image:
     found = validation.statistics
     errors = sum(problem.fatal for problem in validation.problems)
     canvas.text(
-        (10, 18), f"{validation.root.name}: {found.frames} frames, {len(found.cameras)} cameras", size=16, anchor="lm"
+        (10, 18),
+        f"{validation.root.name}: {plural(found.frames, 'frame')}, {plural(len(found.cameras), 'camera')}",
+        size=16,
+        anchor="lm",
     )
-    verdict = "usable" if validation.usable else f"not usable: {errors:,} errors"
+    verdict = "usable" if validation.usable else f"not usable: {plural(errors, 'error')}"
     canvas.text((WIDTH / 2, 18), verdict, INK if validation.usable else BAD, 16, "mm")
     x = WIDTH - 10
     for name, colour in (("landmark", BAD), ("held out", HELD_OUT), ("trained on", TRAINED)):

@@ -78,12 +78,17 @@ def describe_problems(validation: Validation) -> str:
     fatal = [problem for problem in validation.problems if problem.fatal]
     if fatal:
         kinds = {problem.kind for problem in fatal}
-        lines.append(f"not usable: {len(fatal):,} errors ({', '.join(sorted(kinds))})")
+        lines.append(f"not usable: {plural(len(fatal), 'error')} ({', '.join(sorted(kinds))})")
     else:
         unseen = "" if validation.decoded else "; pictures were not decoded"
-        warned = f", with {len(validation.problems):,} warnings" if validation.problems else ""
+        warned = f", with {plural(len(validation.problems), 'warning')}" if validation.problems else ""
         lines.append(f"usable{warned}{unseen}")
     return "\n".join(lines)
+
+
+def plural(count: int, noun: str) -> str:
+    """A number of things in words: "1 error", "3,000 errors"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def _describe_group(group: Sequence[Problem]) -> str:
@@ -127,7 +132,7 @@ def _span(values: Range, factor: float = 1.0, unit: str = "", digits: int = 0) -
 def _describe_split(found: Statistics) -> str:
     if not found.held_out_frames and not found.held_out_cameras:
         return "nothing; evaluation will have nothing to measure"
-    frames = f"{len(found.held_out_frames)} frames ({found.trained_frames} are trained on)"
+    frames = f"{plural(len(found.held_out_frames), 'frame')} beside {found.trained_frames} to train on"
     return f"{frames}; cameras {', '.join(found.held_out_cameras)}" if found.held_out_cameras else frames
 
 
@@ -151,10 +156,10 @@ def _describe_expression(found: Statistics) -> str:
     if not found.expression:
         return "unknown: no frame has usable parameters"
     text = f"{len(found.expression)} coefficients in {_span(_hull(found), 1, '', 2)}"
-    for names, what in ((found.still, "never move"), (found.beyond_training, "go further in held-out frames")):
+    for names, what in ((found.still, "never moving"), (found.beyond_training, "moved further in held-out frames")):
         if names:
             listed = ", ".join(names[:LISTED_NAMES]) + (" ..." if len(names) > LISTED_NAMES else "")
-            text += f"; {len(names)} {what}: {listed}"
+            text += f"; {what} ({len(names)}): {listed}"
     return text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -40,6 +41,7 @@ class View:
         frame: frame id.
         camera: camera id.
         lens: its calibration.
+        picture: file of its picture, relative to the capture; empty if there is none.
         mask_area: share of the picture that the mask covers.
         sharpness: standard deviation of the Laplacian inside the mask, in grey levels.
         in_picture: share of the facial landmarks that are projected into the picture.
@@ -51,6 +53,7 @@ class View:
     frame: str
     camera: str
     lens: Camera | None = None
+    picture: str = ""
     mask_area: float | None = None
     sharpness: float | None = None
     in_picture: float | None = None
@@ -87,10 +90,18 @@ def examine_view(
     view = View(frame, camera)
     pixels = _project_landmarks(view, root, size, landmarks)
     if size is not None:
-        decoded = {kind: _examine_pictures(view, root, kind, size, pictures) for kind in ("image", "mask", "visible")}
-        _measure_image(view, root, decoded["image"], decoded["mask"])
-        _measure_mask(view, root, decoded["mask"], pixels)
+        files = {kind: _examine_pictures(view, root, kind, size, pictures) for kind in ("image", "mask", "visible")}
+        view.picture = files["image"].where
+        _measure_image(view, files["image"], files["mask"])
+        _measure_mask(view, files["mask"], pixels)
     return view
+
+
+class _Decoded(NamedTuple):
+    """A file relative to the capture, and what it shows [H, W] if it could be and was to be decoded."""
+
+    where: str
+    array: np.ndarray | None
 
 
 def _project_landmarks(
@@ -122,26 +133,26 @@ def _project_landmarks(
     return projected
 
 
-def _examine_pictures(
-    view: View, root: Path, kind: ImageKind, size: tuple[int, int], pictures: bool
-) -> np.ndarray | None:
-    """The full-size picture [H, W] of a kind; it and its small copy are checked on the way."""
-    arrays = []
-    for lowres in (False, True):
-        path = layout.with_known_suffix(layout.image_stem(root, kind, view.frame, view.camera, lowres))
-        array = None
-        if path is not None:
-            read = _reader(path, size, lowres, pictures)
-            array = view.attempt(f"{kind}{' (small copy)' if lowres else ''} unusable", root, read)
-        arrays.append(array)
-    full, small = arrays
-    if kind == "mask" and full is not None and small is not None:
-        found = difference(full, small)
+def _examine_pictures(view: View, root: Path, kind: ImageKind, size: tuple[int, int], pictures: bool) -> _Decoded:
+    """The full-size picture of a kind; it and its small copy are checked on the way."""
+    full, small = (_examine_picture(view, root, kind, size, lowres, pictures) for lowres in (False, True))
+    if kind == "mask" and full.array is not None and small.array is not None:
+        found = difference(full.array, small.array)
         if found > SMALL_COPY_DIFFERENCE:
-            where = f"images/{view.frame}/mask_lowres_{view.camera}"
             text = f"found {found:.0f} grey levels of difference to the full-size mask, expected a small copy of it"
-            view.add("small copy of another mask", where, text)
+            view.add("small copy of another mask", small.where, text)
     return full
+
+
+def _examine_picture(
+    view: View, root: Path, kind: ImageKind, size: tuple[int, int], lowres: bool, pictures: bool
+) -> _Decoded:
+    path = layout.with_known_suffix(layout.image_stem(root, kind, view.frame, view.camera, lowres))
+    if path is None:
+        return _Decoded("", None)
+    read = _reader(path, size, lowres, pictures)
+    array = view.attempt(f"{kind}{' (small copy)' if lowres else ''} unusable", root, read)
+    return _Decoded(str(path.relative_to(root)), array)
 
 
 def _reader(path: Path, size: tuple[int, int], lowres: bool, pictures: bool) -> Callable[[], np.ndarray | None]:
@@ -150,22 +161,23 @@ def _reader(path: Path, size: tuple[int, int], lowres: bool, pictures: bool) -> 
     return lambda: decode(path, picture_size(path) if lowres else size, size, gray=True, lowres=lowres)[0]
 
 
-def _measure_image(view: View, root: Path, image: np.ndarray | None, mask: np.ndarray | None) -> None:
-    if image is None:
+def _measure_image(view: View, image: _Decoded, mask: _Decoded) -> None:
+    if image.array is None:
         return
-    where = f"images/{view.frame}/image_{view.camera}"
-    if image.min() == image.max():
-        view.add("picture of one colour", where, f"found grey level {image.min()} everywhere, expected a photograph")
+    darkest = image.array.min()
+    if darkest == image.array.max():
+        text = f"found grey level {darkest} everywhere, expected a photograph"
+        view.add("picture of one colour", image.where, text)
         return
-    view.fingerprint = fingerprint(image)
-    if mask is not None:
-        view.sharpness = sharpness(image, mask)
+    view.fingerprint = fingerprint(image.array)
+    if mask.array is not None:
+        view.sharpness = sharpness(image.array, mask.array)
 
 
-def _measure_mask(view: View, root: Path, mask: np.ndarray | None, pixels: np.ndarray | None) -> None:
+def _measure_mask(view: View, decoded: _Decoded, pixels: np.ndarray | None) -> None:
+    where, mask = decoded
     if mask is None:
         return
-    where = f"images/{view.frame}/mask_{view.camera}"
     view.mask_area = mask_share(mask)
     if not mask.any():
         view.add("mask empty", where, "found an empty mask, expected the subject in it")
