@@ -12,6 +12,7 @@ from PIL import Image
 from gha.capture import check_capture, open_capture
 from gha.errors import InputError
 from gha.preprocessing import validate_capture
+from gha.preprocessing.validation_picture import draw_picture
 from gha.preprocessing.validation_report import describe, describe_problems, to_json
 
 
@@ -438,3 +439,40 @@ def test_moving_cameras_are_not_reported_as_moved(broken):
             moved = camera_at(azimuth + index)
             change_npz(camera(broken, frame, name), extrinsic=moved.w2c[:3].double().numpy())
     assert validate(broken).usable
+
+
+def test_absurd_numbers_are_told_and_do_not_spread(broken):
+    change_npz(params(broken, "0001"), scale=np.array([1e-30]))
+    path = camera(broken, "0002", "a")
+    change_npz(path, extrinsic=np.load(path)["extrinsic"] + 1e13 * np.eye(3, 4, 3))
+    found = validate(broken)
+    texts = [problem.message() for problem in found.problems]
+    assert "cameras/0002/camera_a.npz: extrinsic: found 1e+13, expected numbers of at most 1e+12" in texts
+    assert any(text.startswith("params/0001/params.npz: found scale 1e-30, expected 0.1 as in most") for text in texts)
+    describe(found)
+    draw_picture(found)
+    json.dumps(to_json(found), allow_nan=False)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_damage_never_stops_it(ball, original_ball, tmp_path, seed):
+    """Lost, cut, scribbled and exchanged files: whatever happens, there is a report."""
+    root = shutil.copytree((ball, original_ball)[seed % 2], tmp_path / "capture")
+    random = np.random.default_rng(seed)
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    for path, source, kind in zip(*(random.choice(files, 5, replace=False) for _ in "ab"), range(5), strict=True):
+        content = bytearray(path.read_bytes())
+        if kind == 0:
+            path.unlink()
+        elif kind == 1 and source.exists():
+            path.write_bytes(source.read_bytes())
+        elif kind == 2:
+            path.write_bytes(content[: random.integers(len(content))])
+        else:
+            for place in random.integers(len(content), size=15):
+                content[place] = random.integers(256)
+            path.write_bytes(content)
+    found = validate(root)
+    assert found.problems
+    assert describe_problems(found).splitlines()[-1].startswith(("usable", "not usable"))
+    json.dumps(to_json(found), allow_nan=False)

@@ -13,6 +13,7 @@ from .validation_tracking import STILL
 
 BIN = 10
 MARGIN = 40
+WIDEST_BAR = 40
 
 
 def draw_yaw_histogram(trained: np.ndarray, held_out: np.ndarray, width: int, height: int) -> Image.Image:
@@ -54,7 +55,7 @@ def draw_expression_ranges(expression: Sequence[CoefficientStatistics], width: i
     low = min(0.0, *(one.range[0] for one in expression))
     high = max(*(one.range[1] for one in expression), low + STILL)
     left, right, base, ceiling = MARGIN, width - 12, height - 26, 38
-    step = (right - left) / len(expression)
+    step = min(WIDEST_BAR, (right - left) / len(expression))
 
     def row(value: float) -> float:
         return base - (base - ceiling) * (value - low) / (high - low)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -155,7 +156,7 @@ def _describe_head(found: Statistics) -> str:
 def _describe_expression(found: Statistics) -> str:
     if not found.expression:
         return "unknown: no frame has usable parameters"
-    text = f"{len(found.expression)} coefficients in {_span(_hull(found), 1, '', 2)}"
+    text = f"{plural(len(found.expression), 'coefficient')} in {_span(_hull(found), 1, '', 2)}"
     for names, what in ((found.still, "never moving"), (found.beyond_training, "moved further in held-out frames")):
         if names:
             listed = ", ".join(names[:LISTED_NAMES]) + (" ..." if len(names) > LISTED_NAMES else "")
@@ -200,7 +201,7 @@ def to_json(validation: Validation) -> dict[str, Any]:
     ]
     found = validation.statistics
     measured = ("frame", "camera", "mask_area", "sharpness", "in_picture", "on_mask")
-    return {
+    report = {
         "capture": str(validation.root),
         "usable": validation.usable,
         "decoded": validation.decoded,
@@ -209,8 +210,18 @@ def to_json(validation: Validation) -> dict[str, Any]:
         "statistics": {**asdict(found), "still": found.still, "beyond_training": found.beyond_training},
         "views": [{name: getattr(view, name) for name in measured} for view in validation.views],
     }
+    return _without_infinities(report)
+
+
+def _without_infinities(value: Any) -> Any:
+    """A JSON value in which numbers that JSON does not know are null."""
+    if isinstance(value, dict):
+        return {key: _without_infinities(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_infinities(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_report(path: Path, validation: Validation) -> None:
     """Write :func:`to_json` to a file."""
-    write_atomically(path, json.dumps(to_json(validation), indent=1) + "\n")
+    write_atomically(path, json.dumps(to_json(validation), indent=1, allow_nan=False) + "\n")

@@ -98,7 +98,9 @@ class Statistics:
 
     @property
     def still(self) -> tuple[str, ...]:
-        """Names of the expression coefficients that never move."""
+        """Names of the expression coefficients that never move; none where there is only one frame."""
+        if self.frames < 2:
+            return ()
         return tuple(one.name for one in self.expression if one.range[1] - one.range[0] <= STILL)
 
     @property

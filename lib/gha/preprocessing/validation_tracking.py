@@ -71,20 +71,27 @@ def pose_problems(tracking: Tracking) -> list[Problem]:
         for frame, size in zip(tracking.frames, radius.tolist(), strict=True)
         if not FACE_RADIUS[0] <= size <= FACE_RADIUS[1]
     ]
-    if len(tracking.frames) > 2:
-        turns, growths, shifts = fit_similarity(points.median(0).values, points)
-        for frame, turn, growth, shift in zip(
-            tracking.frames, turns.tolist(), growths.tolist(), shifts.tolist(), strict=True
-        ):
-            excess = max(turn / MAX_TURN, shift / MAX_SHIFT, abs(math.log(growth)) / MAX_GROWTH)
-            if excess > 1:
-                text = (
-                    f"pose disagrees with lmk_3d.npy and vertices.npy: against the other frames, in canonical space, "
-                    f"they are turned by {turn:.0f} degrees, moved by {shift:.2g} decimetres, scaled by {growth:.3g}; "
-                    "expected about 0, 0, 1"
-                )
-                problems.append(_problem(frame, text, fatal=excess > 2))
-    return problems + _scale_problems(tracking)
+    alike = torch.tensor([FACE_RADIUS[0] <= size <= FACE_RADIUS[1] for size in radius.tolist()])
+    return [*problems, *_misplaced(tracking, points, alike), *_scale_problems(tracking)]
+
+
+def _misplaced(tracking: Tracking, points: Tensor, alike: Tensor) -> list[Problem]:
+    """Those of the frames chosen by ``alike`` [T] whose canonical points [T, L, 3] lie elsewhere than in most."""
+    if alike.sum() < 3:
+        return []
+    frames = [frame for frame, chosen in zip(tracking.frames, alike.tolist(), strict=True) if chosen]
+    fits = fit_similarity(points[alike].median(0).values, points[alike])
+    problems = []
+    for frame, turn, growth, shift in zip(frames, *(values.tolist() for values in fits), strict=True):
+        excess = max(turn / MAX_TURN, shift / MAX_SHIFT, abs(math.log(growth)) / MAX_GROWTH)
+        if excess > 1:
+            text = (
+                f"pose disagrees with lmk_3d.npy and vertices.npy: against the other frames, in canonical space, "
+                f"they are turned by {turn:.0f} degrees, moved by {shift:.2g} decimetres, scaled by {growth:.3g}; "
+                "expected about 0, 0, 1"
+            )
+            problems.append(_problem(frame, text, fatal=excess > 2))
+    return problems
 
 
 def _problem(frame: str, text: str, fatal: bool = True) -> Problem:
