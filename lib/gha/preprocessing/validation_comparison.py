@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
 
@@ -15,6 +15,7 @@ from gha.geometry import Camera
 from .validation_views import View
 
 BLURRED = 0.3
+STANDING = 1e-3  # by which numbers of an extrinsic may differ, relative to 1 + their size
 
 
 def duplicate_problems(views: Iterable[View], split: Split) -> list[Problem]:
@@ -71,21 +72,21 @@ def moved_cameras(views: Iterable[View]) -> list[Problem]:
             by_camera[view.camera].append(view)
     problems = []
     for camera, group in by_camera.items():
-        # Rounded, so that a calibration that was written twice counts as one.
-        places = [tuple(view.lens.w2c[:3].mul(1e4).round().flatten().tolist()) for view in group]
-        usual, count = Counter(places).most_common(1)[0]
-        if count == len(group) or 2 * count <= len(group):
+        places = torch.stack([view.lens.w2c for view in group])
+        usual = places.median(0).values
+        moved = ((places - usual).abs() > STANDING * (1 + usual.abs())).flatten(1).any(1)
+        standing = len(group) - int(moved.sum())
+        if 2 * standing <= len(group):
             continue
-        like = group[places.index(usual)]
-        for view, place in zip(group, places, strict=True):
-            if place != usual:
-                degrees, distance = _motion(like.lens, view.lens)
-                text = (
-                    f"found the camera turned by {degrees:.3g} degrees and moved by {distance:.3g} world units against "
-                    f"frame {like.frame} and {count} frames in all, expected it to stand still"
-                )
-                where = f"cameras/{view.frame}/camera_{camera}.npz"
-                problems.append(Problem("camera moved", where, text, True, view.frame, camera))
+        like = group[int(moved.int().argmin())]
+        for view in (group[index] for index in moved.nonzero()[:, 0].tolist()):
+            degrees, distance = _motion(like.lens, view.lens)
+            text = (
+                f"found the camera turned by {degrees:.3g} degrees and moved by {distance:.3g} world units against "
+                f"frame {like.frame} and {standing} frames in all, expected it to stand still"
+            )
+            where = f"cameras/{view.frame}/camera_{camera}.npz"
+            problems.append(Problem("camera moved", where, text, True, view.frame, camera))
     return problems
 
 
