@@ -34,6 +34,13 @@ def test_rooms_import_only_from_rooms_before_them(room):
         assert not forbidden, f"{path.relative_to(LIBRARY)} imports from {sorted(forbidden)}"
 
 
+@pytest.mark.parametrize("room", ["exchange", "avatars", "training"])
+def test_what_trains_does_not_need_what_prepares(room):
+    # A capture on disk is all that training knows of where it came from; command lines connect the two.
+    for path in (LIBRARY / room).glob("**/*.py"):
+        assert "preprocessing" not in set(imported_rooms(path)), path.relative_to(LIBRARY)
+
+
 def test_every_folder_is_a_room():
     assert {path.parent.name for path in LIBRARY.glob("*/__init__.py")} <= set(ROOMS)
 

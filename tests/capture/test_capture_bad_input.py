@@ -140,6 +140,31 @@ def test_expression_widths_that_differ_between_frames(original_capture, tmp_path
         check_capture(open_capture(root))
 
 
+def test_numbers_of_vertices_that_differ_between_frames(broken):
+    np.save(broken / "params/10/vertices.npy", np.zeros((999, 3)))
+    with pytest.raises(
+        InputError, match=r"params/10/vertices.npy: frame 10: found 999 face vertices, expected 1000 as in frame 2"
+    ):
+        check_capture(open_capture(broken))
+
+
+def test_identity_widths_that_differ_and_a_missing_identity(broken):
+    arrays = dict(np.load(broken / "params/10/params.npz"))
+    arrays.pop("id_coeff")
+    np.savez(broken / "params/10/params.npz", **arrays)
+    check_capture(open_capture(broken))
+    change_npz(broken / "params/11/params.npz", id_coeff=np.zeros((1, 5)))
+    with pytest.raises(InputError, match=r"frame 11: found 5 identity coefficients, expected 3 as in frame 2"):
+        check_capture(open_capture(broken))
+
+
+def test_the_number_of_further_problems_is_told(broken):
+    for frame in ("2", "11"):
+        change_npz(broken / f"params/{frame}/params.npz", pose=np.full((1, 6), np.nan))
+    with pytest.raises(InputError, match=r"params/2/params.npz: pose: .*\(and 1 more problems of this sort\)"):
+        check_capture(open_capture(broken))
+
+
 def test_scale_that_is_not_positive(broken):
     change_npz(broken / "params/10/params.npz", scale=np.zeros(1))
     with pytest.raises(InputError, match=r"params.npz: found scale 0, expected world units per decimetre > 0"):
@@ -197,6 +222,13 @@ def change_info(root, **values):
         ({"complete": False}, "found an unfinished capture; run the command that makes it again"),
         ({"schema": 99}, "found schema 99, expected 1"),
         ({"colour": 1}, r"unknown keys \['colour'\]"),
+        ({"resolution": 300}, r"resolution is 300, expected \[height, width\] in pixels"),
+        ({"resolution": [300, 0]}, r"resolution is \[300, 0\], expected \[height, width\] in pixels"),
+        ({"fps": "fast"}, "fps is fast, expected frames per second > 0"),
+        ({"fps": 0}, "fps is 0, expected frames per second > 0"),
+        ({"split": ["7"]}, r"split is \['7'\], expected null or an object of four lists"),
+        ({"sequences": ["a"]}, r"sequences is \['a'\], expected an object of lists of frames"),
+        ({"expression_names": ["a", "a"]}, r"expression_names names \['a'\] more than once"),
         ({"expression_names": ["a"]}, r"exp_coeff: found shape \[1, 4\], expected \[any, 1\]"),
     ],
 )

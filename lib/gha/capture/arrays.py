@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +14,25 @@ import numpy as np
 from gha.errors import InputError
 
 MAX_BYTES = 512 * 2**20
+# Beyond it float32 has no squares to spare, and nothing that a capture measures is that large.
+LARGEST = 1e12
+
+# What numpy and zipfile raise over damaged files, each found by damaging some.
+DAMAGE = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    SyntaxError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 # A shape to expect; None stands for any size from 1.
 Shape = tuple[int | None, ...]
@@ -38,7 +60,7 @@ def read_npz(path: Path, expected: Mapping[str, tuple[Shape, ...]], optional: tu
             if missing:
                 raise InputError(f"{path}: found keys {sorted(archive)}, expected {missing[0]!r}")
             arrays = {key: archive[key] for key in expected if key in archive}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise InputError(f"{path}: not a readable npz of plain arrays ({error})") from error
     return {key: checked(array, expected[key], f"{path}: {key}") for key, array in arrays.items()}
 
@@ -49,7 +71,7 @@ def read_npy(path: Path, shapes: tuple[Shape, ...]) -> np.ndarray:
     try:
         # Mapped, so that a header that promises terabytes allocates nothing before it is checked.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except DAMAGE as error:
         raise InputError(f"{path}: not a readable npy of plain numbers ({error})") from error
     if not isinstance(array, np.ndarray) or array.nbytes > MAX_BYTES:
         raise InputError(f"{path}: found {type(array).__name__}, expected one array of at most {MAX_BYTES} bytes")
@@ -67,6 +89,8 @@ def checked(array: np.ndarray, shapes: tuple[Shape, ...], what: str) -> np.ndarr
     bad = int((~np.isfinite(array)).sum())
     if bad:
         raise InputError(f"{what}: found {bad} NaN or infinite values, expected finite numbers")
+    if array.size and np.abs(array).max() > LARGEST:
+        raise InputError(f"{what}: found {np.abs(array).max():.2g}, expected numbers of at most {LARGEST:g}")
     return array
 
 

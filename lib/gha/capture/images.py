@@ -21,6 +21,12 @@ def picture_size(path: Path) -> tuple[int, int]:
         return picture.height, picture.width
 
 
+def check_picture(path: Path, full_size: tuple[int, int], lowres: bool = False) -> None:
+    """Refuse a picture whose header cannot be read or tells another size than :func:`decode` would accept."""
+    with _opened(path) as picture:
+        _check_size(path, picture, full_size, lowres)
+
+
 def decode(
     path: Path,
     size: tuple[int, int],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -104,12 +105,31 @@ def read_info(path: Path) -> tuple[CaptureInfo, bool]:
         raise InputError(f"{path}: unknown keys {sorted(unknown)}")
     if "resolution" not in values:
         raise InputError(f"{path}: no resolution found, expected [height, width]")
+    for key, (fits, expected) in _EXPECTED.items():
+        if key in values and not fits(values[key]):
+            raise InputError(f"{path}: {key} is {str(values[key])[:80]}, expected {expected}")
     if values.get("split") is not None:
         values["split"] = Split(**{f.name: string_list(values["split"], f.name, path) for f in fields(Split)})
     values["sequences"] = {n: string_list(values["sequences"], n, path) for n in values.get("sequences", {})}
-    values["resolution"] = tuple(int(v) for v in values["resolution"])
-    values["expression_names"] = tuple(values.get("expression_names", ()))
+    values["resolution"] = tuple(values["resolution"])
+    values["expression_names"] = string_list({"expression_names": [], **values}, "expression_names", path)
     return CaptureInfo(**values), bool(complete)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# What JSON values of some keys must be, and how to say so.
+_EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "resolution": (
+        lambda v: isinstance(v, list) and len(v) == 2 and all(isinstance(side, int) and side > 0 for side in v),
+        "[height, width] in pixels",
+    ),
+    "fps": (lambda v: _is_number(v) and v > 0, "frames per second > 0"),
+    "split": (lambda v: v is None or isinstance(v, dict), "null or an object of four lists"),
+    "sequences": (lambda v: isinstance(v, dict), "an object of lists of frames"),
+}
 
 
 def read_json(path: Path, expected: type) -> Any:

@@ -31,16 +31,22 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
 
 
-def natural_sort(names: Iterable[str], what: str) -> tuple[str, ...]:
-    """Names in natural order; names that mean the same number (``7`` and ``0007``) are refused."""
-    ordered = sorted(names, key=lambda name: (natural_key(name), name))
-    for first, second in itertools.pairwise(ordered):
-        if natural_key(first) == natural_key(second):
-            raise InputError(f"{what}: duplicate ids {first!r} and {second!r}; expected every id once")
-    return tuple(ordered)
+def natural_sort(names: Iterable[str]) -> tuple[str, ...]:
+    """Names in natural order."""
+    return tuple(sorted(names, key=lambda name: (natural_key(name), name)))
 
 
-def list_frames(root: Path) -> tuple[str, ...]:
+def same_numbers(ordered: Iterable[str]) -> list[tuple[str, str]]:
+    """Neighbours in natural order that mean the same number, such as ``0007`` and ``7``."""
+    return [(a, b) for a, b in itertools.pairwise(ordered) if natural_key(a) == natural_key(b)]
+
+
+def describe_duplicate(first: str, second: str) -> str:
+    """What is wrong with two ids that mean the same number."""
+    return f"duplicate ids {first!r} and {second!r}; expected every id once"
+
+
+def find_frames(root: Path) -> tuple[str, ...]:
     """Frame ids: the folders of ``images/`` in natural order, whatever the file system lists first."""
     images = root / "images"
     if not images.is_dir():
@@ -49,16 +55,33 @@ def list_frames(root: Path) -> tuple[str, ...]:
         names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
     if not names:
         raise InputError(f"{images}: no frame folders found; expected one folder per frame")
-    return natural_sort(names, str(images))
+    return natural_sort(names)
+
+
+def find_cameras(root: Path, frame_id: str) -> tuple[str, ...]:
+    """Camera ids that one frame has a calibration for, in natural order; empty if none."""
+    folder = root / "cameras" / frame_id
+    return natural_sort(path.stem.removeprefix("camera_") for path in folder.glob("camera_*.npz"))
+
+
+def list_frames(root: Path) -> tuple[str, ...]:
+    """Frame ids in natural order, every one once."""
+    return _refuse_duplicates(find_frames(root), root / "images")
 
 
 def list_cameras(root: Path, frame_id: str) -> tuple[str, ...]:
-    """Camera ids that one frame has a calibration for, in natural order."""
+    """Camera ids that one frame has a calibration for, in natural order, at least one and every one once."""
     folder = root / "cameras" / frame_id
-    names = [path.stem.removeprefix("camera_") for path in folder.glob("camera_*.npz")]
+    names = find_cameras(root, frame_id)
     if not names:
         raise InputError(f"{folder}: no camera files found; expected camera_{{id}}.npz")
-    return natural_sort(names, str(folder))
+    return _refuse_duplicates(names, folder)
+
+
+def _refuse_duplicates(ordered: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+    for first, second in same_numbers(ordered):
+        raise InputError(f"{folder}: {describe_duplicate(first, second)}")
+    return ordered
 
 
 def camera_file(root: Path, frame_id: str, camera_id: str) -> Path:

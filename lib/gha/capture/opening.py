@@ -15,6 +15,8 @@ from .reader import Capture
 
 logger = logging.getLogger(__name__)
 
+UNFINISHED = "found an unfinished capture; run the command that makes it again to complete it"
+
 
 def open_capture(
     path: str | Path,
@@ -64,34 +66,52 @@ def _read_or_infer_info(root: Path, frame_ids: Sequence[str], camera_ids: Sequen
     if path.exists():
         info, complete = read_info(path)
         if not complete:
-            raise InputError(f"{path}: found an unfinished capture; run the command that makes it again to complete it")
+            raise InputError(f"{path}: {UNFINISHED}")
         return info
-    names_path = root / layout.EXPRESSION_NAMES_FILE
-    names = string_list({"names": read_json(names_path, list)}, "names", names_path) if names_path.exists() else ()
     resolution = Capture(root, CaptureInfo((0, 0)), frame_ids, camera_ids).resolution(camera_ids[0])
-    return CaptureInfo(resolution, expression_names=names)
+    return CaptureInfo(resolution, expression_names=read_expression_names(root))
 
 
-def _read_split(root: Path, info: CaptureInfo, frame_ids: Sequence[str], camera_ids: Sequence[str]) -> Split:
+def read_expression_names(root: Path) -> tuple[str, ...]:
+    """The names in ``expression_names.json``, none where there is no such file."""
+    path = root / layout.EXPRESSION_NAMES_FILE
+    return string_list({"names": read_json(path, list)}, "names", path) if path.exists() else ()
+
+
+def read_declared_split(root: Path, info: CaptureInfo) -> tuple[Split | None, Path]:
+    """The split that ``capture.json``, else ``splits.json`` declares, if any, and the file; names are not looked up."""
     path = root / layout.SPLIT_FILE
     if info.split is not None:
-        split, path = info.split, root / layout.CAPTURE_FILE
-    elif path.exists():
-        values = read_json(path, dict)
-        keys = ("train", "test", "train_cameras", "held_out_cameras")
-        split = Split(*(string_list(values, key, path) for key in keys))
-    else:
-        return Split.holding_out(frame_ids, camera_ids)
+        return info.split, root / layout.CAPTURE_FILE
+    if not path.exists():
+        return None, path
+    values = read_json(path, dict)
+    keys = ("train", "test", "train_cameras", "held_out_cameras")
+    return Split(*(string_list(values, key, path) for key in keys)), path
+
+
+def split_problems(split: Split, frame_ids: Sequence[str], camera_ids: Sequence[str]) -> list[str]:
+    """All that is wrong with a split of these frames and cameras: unknown names, overlaps, nothing to train on."""
+    problems = []
     for what, train, test, known in (
         ("frames", split.train_frames, split.test_frames, frame_ids),
         ("cameras", split.train_cameras, split.test_cameras, camera_ids),
     ):
         absent = [name for name in (*train, *test) if name not in set(known)]
         if absent:
-            raise InputError(f"{path}: the split names {what} {absent[:5]} that the capture does not have")
+            problems.append(f"the split names {what} {absent[:5]} that the capture does not have")
         both = sorted(set(train) & set(test))
         if both:
-            raise InputError(f"{path}: {what} {both[:5]} are both trained on and held out; expected one of the two")
+            problems.append(f"{what} {both[:5]} are both trained on and held out; expected one of the two")
         if not train:
-            raise InputError(f"{path}: found no {what} to train on, expected at least one")
+            problems.append(f"found no {what} to train on, expected at least one")
+    return problems
+
+
+def _read_split(root: Path, info: CaptureInfo, frame_ids: Sequence[str], camera_ids: Sequence[str]) -> Split:
+    split, path = read_declared_split(root, info)
+    if split is None:
+        return Split.holding_out(frame_ids, camera_ids)
+    for problem in split_problems(split, frame_ids, camera_ids):
+        raise InputError(f"{path}: {problem}")
     return split
