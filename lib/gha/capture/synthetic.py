@@ -24,7 +24,7 @@ from .rig import Rig, held_out_cameras, make_rig
 from .writer import CaptureWriter
 
 SMALL = 512  # pixels; up to here an image is filmed with less effort per sample
-GENERATOR_VERSION = "3"
+GENERATOR_VERSION = "4"
 SCALE = 0.1  # metres per decimetre
 # Posing uses torch's own threads; were every worker to call it at once they would get in each other's way.
 _POSING = threading.Lock()

@@ -37,9 +37,9 @@ HAIR_STYLES = {
     style.name: style
     for style in (
         HairStyle("crop", "whorl", length=0.24, height=0.05, wave=0.0, disorder=0.35, width=0.012),
-        HairStyle("swept", "back", length=0.70, height=0.17, wave=0.01, disorder=0.15),
-        HairStyle("parted", "side", length=0.62, height=0.17, wave=0.01, disorder=0.15),
-        HairStyle("wavy", "side", length=0.60, height=0.20, wave=0.035, disorder=0.35),
+        HairStyle("swept", "back", length=0.70, height=0.09, wave=0.01, disorder=0.15),
+        HairStyle("parted", "side", length=0.62, height=0.09, wave=0.01, disorder=0.15),
+        HairStyle("wavy", "side", length=0.60, height=0.11, wave=0.025, disorder=0.35),
     )
 }
 
@@ -137,7 +137,7 @@ def grow_hair(
     centre, size = (low + high) / 2, (high - low) / 2
     up = (roots[:, 1] - centre[1]) / size[1]
     growth = np.ones(count) if growth is None else growth
-    heights = style.height * (0.15 + 0.85 * rng.random(count)) * np.clip(0.55 + 0.6 * up, 0.3, 1.15) * growth**0.5
+    heights = style.height * (0.15 + 0.85 * rng.random(count) ** 0.5) * np.clip(0.55 + 0.6 * up, 0.3, 1.15) * growth**0.5
     length = style.length * (0.7 + 0.3 * rng.random(count)) * np.clip(0.65 + up, 0.35, 1) * growth
     stray = style.disorder * (0.8 * _locks(roots, rng) + 0.45 * rng.normal(size=(count, 3)))
     wave = style.wave * (0.5 + rng.random(count))
@@ -179,7 +179,7 @@ def _follow_scalp(
         if p > 0:
             path[:, p] += (wave * np.sin(phase + p * 1.7))[:, None] * across[:, p]
         position = path[:, p] + direction * (length / (POINTS - 1))[:, None]
-    for _ in range(2):  # take out the corners where the nearest root changed
+    for _ in range(6):  # take out the corners where the nearest root changed
         path[:, 1:-1] += 0.25 * (path[:, :-2] - 2 * path[:, 1:-1] + path[:, 2:])
         across[:, 1:-1] += 0.25 * (across[:, :-2] - 2 * across[:, 1:-1] + across[:, 2:])
     return path, across
