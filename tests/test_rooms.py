@@ -8,7 +8,7 @@ import pytest
 LIBRARY = Path(__file__).resolve().parents[1] / "lib" / "gha"
 ROOMS = ["geometry", "rendering", "networks", "faces", "capture", "preprocessing", "exchange", "avatars", "training"]
 ROOMS += ["apps"]
-COMMON = {"errors", "files", "numba_compile", "__version__"}
+COMMON = {"errors", "files", "limits", "numba_compile", "__version__"}
 
 
 def imported_rooms(path):

@@ -6,6 +6,7 @@ import pytest
 
 from gha.apps.config import config_to_dict, load_config, save_config
 from gha.errors import InputError
+from gha.limits import Limit, at_least, between, limited, numbers
 
 
 @dataclass
@@ -91,6 +92,7 @@ def test_overrides_of_text_are_literal(load):
         ("name: a\nimage_size: [1, 2, 3]", r"image_size: expected tuple\[int, int\], found \[1, 2, 3\]"),
         ("name: a\nnetwork: {activation: tanh}", r"network\.activation: expected one of relu, softplus, found 'tanh'"),
         ("name: 031", r"name: expected text, found 25; put it in quotes"),
+        ("name: a\nnetwork: {widths: 3}", r"network\.widths: expected a list such as \[a, b\], found 3"),
         ("steps: 3", r"experiment\.yaml: no value for name, which has no default"),
         ("name: a\nname: b", r"experiment\.yaml is not valid YAML: .*duplicate key name"),
         ("name: [", r"experiment\.yaml is not valid YAML"),
@@ -130,6 +132,60 @@ def test_a_missing_file_lists_its_neighbours(tmp_path):
     (tmp_path / "demo.yaml").write_text("name: a")
     with pytest.raises(InputError, match=r"no configuration file .*dmeo\.yaml: .* holds demo\.yaml"):
         load_config(Experiment, tmp_path / "dmeo.yaml")
+
+
+@dataclass
+class Data:
+    capture: str
+    color: Literal["off", "gain"] = "gain"
+
+
+@dataclass
+class Recording:
+    name: str
+    data: Data
+
+
+def test_missing_keys_of_a_missing_section_are_named():
+    with pytest.raises(InputError, match=r"command line: no value for data\.capture, name, which has no default; give"):
+        load_config(Recording)
+
+
+def test_a_word_that_yaml_reads_as_a_boolean_is_a_word(tmp_path):
+    (tmp_path / "off.yaml").write_text("name: a\ndata: {capture: c, color: off}")
+    assert load_config(Recording, tmp_path / "off.yaml").data.color == "off"
+    assert load_config(Recording, None, ["name=a", "data.capture=c", "data.color=off"]).data.color == "off"
+    with pytest.raises(InputError, match=r"data\.color: expected one of off, gain, found 'on'"):
+        load_config(Recording, None, ["name=a", "data.capture=c", "data.color=on"])
+
+
+@limited(steps=at_least(1), rate=between(0, 1), center=numbers(3), high=Limit("above low", lambda v, c: v > c.low))
+@dataclass
+class Limited:
+    steps: int = 1
+    rate: float = 0.5
+    center: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    low: float = 0.0
+    high: float = 1.0
+    inner: Losses = field(default_factory=Losses)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("steps=0", r"command line: steps: found 0, expected at least 1"),
+        ("rate=-.5", r"rate: found -0\.5, expected 0 to 1"),
+        ("rate=nan", r"rate: found nan, expected 0 to 1"),
+        ("center=[1, 2]", r"center: found \[1\.0, 2\.0\], expected 3 numbers"),
+        ("center=[1, 2, inf]", r"center: found .*, expected 3 numbers"),
+        ("low=2", r"high: found 1\.0, expected above low"),
+        ("inner.normal=nan", r"inner\.normal: found nan, expected finite numbers"),
+    ],
+)
+def test_values_beyond_their_limits_are_named(override, message):
+    assert load_config(Limited) == Limited()
+    with pytest.raises(InputError, match=message):
+        load_config(Limited, None, [override])
 
 
 def test_saving_and_loading_gives_an_equal_config(tmp_path):

@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gha.errors import InputError
 from gha.files import write_atomically
+from gha.limits import find_violations
 
 Schema = TypeVar("Schema")
 
@@ -39,20 +40,27 @@ def load_config(schema: type[Schema], path: Path | str | None = None, overrides:
         overrides: ``key=value`` with dots between sections and YAML values: ``losses.silhouette=1e-4``.
 
     Raises:
-        InputError: lists every unknown key and every wrong type, with its file, what was found and expected.
+        InputError: lists every unknown key, wrong type and value beyond its limits (:mod:`gha.limits`), with its file,
+            what was found and expected.
     """
     config = OmegaConf.structured(schema)
     if path is not None:
         _apply(config, schema, _read_yaml(Path(path)), str(path))
     if overrides:
         _apply(config, schema, _parse_overrides(overrides, schema), "command line")
+    source = "command line" if path is None else f"{path}, command line" if overrides else str(path)
     try:
-        missing = sorted(OmegaConf.missing_keys(config))
+        missing = [name for key in OmegaConf.missing_keys(config) for name in _required_keys(schema, key)]
         if missing:
-            raise InputError(f"{path or 'command line'}: no value for {', '.join(missing)}, which has no default")
-        return typing.cast(Schema, OmegaConf.to_object(config))
+            raise InputError(
+                f"{source}: no value for {', '.join(sorted(missing))}, which has no default; "
+                "give it as key=value or in a file with --config"
+            )
+        loaded = typing.cast(Schema, OmegaConf.to_object(config))
     except OmegaConfBaseException as error:
-        raise InputError(f"{path or 'command line'}: {_first_line(error)}") from error
+        raise InputError(f"{source}: {_first_line(error)}") from error
+    _complain(source, find_violations(loaded))
+    return loaded
 
 
 def save_config(config: Any, path: Path | str) -> None:
@@ -118,7 +126,7 @@ def _parse_overrides(overrides: Sequence[str], schema: type) -> dict[str, Any]:
             node = node.setdefault(section, {})
             if not isinstance(node, dict):
                 raise InputError(f"command line: {override!r} contradicts an earlier value of {section}")
-        node[name] = text if _type_at(schema, key) is str else _parse_value(override, text)
+        node[name] = text if _is_text(_type_at(schema, key)) else _parse_value(override, text)
     return tree
 
 
@@ -134,6 +142,11 @@ def _apply(config: DictConfig, schema: type, tree: Mapping[str, Any], source: st
     """Merge ``tree`` into ``config``, collecting every problem before complaining."""
     problems: list[str] = []
     _merge(config, schema, tree, "", problems, known=_all_keys(schema))
+    _complain(source, problems)
+
+
+def _complain(source: str, problems: Sequence[str]) -> None:
+    """All problems in one error, if there are any."""
     if problems:
         lines = problems if len(problems) == 1 else ["", *(f"  {problem}" for problem in problems)]
         raise InputError(f"{source}: " + "\n".join(lines))
@@ -159,7 +172,7 @@ def _merge(
             problems.append(f'{full_key}: expected text, found {value!r}; put it in quotes, as in {key}: "031"')
         else:
             try:
-                node.merge_with({key: value})
+                node.merge_with({key: _unread_boolean(value, hints[key])})
             except (OmegaConfBaseException, TypeError, ValueError):
                 problems.append(f"{full_key}: expected {_describe_type(hints[key])}, found {value!r}")
 
@@ -197,6 +210,29 @@ def _type_at(schema: type, key: str) -> Any:
     return hint
 
 
+def _is_text(hint: Any) -> bool:
+    """Whether a value is text: any, or one of a few words."""
+    words = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+    return hint is str or (bool(words) and all(isinstance(word, str) for word in words))
+
+
+def _unread_boolean(value: Any, hint: Any) -> Any:
+    """``off`` where it is one of the words of a field: YAML reads on, off, yes and no as booleans."""
+    if isinstance(value, bool) and typing.get_origin(hint) is typing.Literal:
+        words = ("on", "yes", "true") if value else ("off", "no", "false")
+        return next((word for word in typing.get_args(hint) if word in words), value)
+    return value
+
+
+def _required_keys(schema: type, key: str) -> list[str]:
+    """The dotted keys without default that a missing key stands for: its own, or those of a section."""
+    section = _section_type(_type_at(schema, key))
+    if section is None:
+        return [key]
+    required = OmegaConf.missing_keys(OmegaConf.structured(section))
+    return [name for inner in required for name in _required_keys(schema, f"{key}.{inner}")]
+
+
 def _section_type(hint: Any) -> type | None:
     """The dataclass a field holds, directly or optionally, or None for a plain value."""
     for candidate in (hint, *_union_members(hint)):
@@ -221,6 +257,8 @@ def _describe_type(hint: Any) -> str:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
     if _union_members(hint):
         return " or ".join(_describe_type(member) for member in _union_members(hint))
+    if typing.get_origin(hint) is list:
+        return "a list such as [a, b]"
     if _section_type(hint):
         return "a section with the keys " + ", ".join(field.name for field in fields(hint))
     return str(hint).removeprefix("<class '").removesuffix("'>")

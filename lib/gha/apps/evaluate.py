@@ -18,6 +18,7 @@ from gha.capture import Capture, open_capture
 from gha.capture.info import SURFACE_POINTS
 from gha.errors import InputError
 from gha.files import write_atomically
+from gha.limits import at_least, limited, numbers, zero_or_at_least
 from gha.training.avatar_io import RunInfo, load_avatar
 from gha.training.evaluation import (
     Candidate,
@@ -46,6 +47,12 @@ HEADLINES = (
 )  # fmt: skip
 
 
+@limited(
+    resolution=zero_or_at_least(16),
+    max_images=at_least(0),
+    background=numbers(3, 0, 1),
+    contact_images=at_least(0),
+)
 @dataclass
 class EvaluationConfig:
     """Measuring a trained run on held-out frames and cameras."""

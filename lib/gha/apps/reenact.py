@@ -22,6 +22,7 @@ from gha.capture import ExpressionSequence, open_capture, smooth_sequence
 from gha.errors import InputError
 from gha.faces.code import HeadCode
 from gha.geometry import Camera
+from gha.limits import at_least, between, limited, numbers, zero_or_at_least
 from gha.training.avatar_io import Subject, load_avatar
 
 from .config import save_config
@@ -37,6 +38,12 @@ PNG_THREADS = 4
 """Compressing a large PNG takes longer than rendering it."""
 
 
+@limited(
+    smoothing=at_least(0),
+    fps=between(0, 1000),
+    resolution=zero_or_at_least(16),
+    background=numbers(3, 0, 1),
+)
 @dataclass
 class ReenactmentConfig:
     """Driving a trained avatar by expressions from a capture or from a file."""

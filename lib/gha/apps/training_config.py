@@ -7,11 +7,19 @@ from typing import Literal
 
 from gha.avatars.gaussian_head import GaussianHeadConfig
 from gha.avatars.mesh_head import MeshHeadConfig
+from gha.limits import at_least, limited, zero_or_at_least
 from gha.training.gaussian_stage import GaussianTrainingConfig
 from gha.training.mesh_stage import MeshTrainingConfig
 from gha.training.stage import LoopConfig
 
 
+@limited(
+    resolution=zero_or_at_least(16),
+    frames_per_step=at_least(1),
+    views_per_frame=at_least(1),
+    workers=at_least(0),
+    cache_gib=at_least(0),
+)
 @dataclass
 class DataConfig:
     """Which recording is trained on, and how much of it at once."""

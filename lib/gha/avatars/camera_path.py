@@ -11,8 +11,10 @@ from torch import Tensor
 from gha.faces.code import HeadCode
 from gha.geometry import Camera
 from gha.geometry.rotations import axis_angle_to_matrix
+from gha.limits import above, between, limited, numbers
 
 
+@limited(distance=above(0), target=numbers(3), elevation=between(-89, 89), period=above(0), focal=above(0))
 @dataclass
 class OrbitConfig:
     """A camera that swings about the front of the head; everything is relative to the head's reference pose."""

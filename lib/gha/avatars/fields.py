@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from gha.geometry import blend_weights
+from gha.limits import Limit, at_least, between, limited
 from gha.networks import MLP, encoded_size, positional_encoding
 
 PointNetwork = Callable[[Tensor], Tensor]
 ColorActivation = Callable[[Tensor], Tensor]
 
 
+@limited(width=at_least(1), layers=at_least(0))
 @dataclass
 class LayerSizes:
     """Hidden layers of one network."""
@@ -30,6 +32,14 @@ class LayerSizes:
         return [self.width] * self.layers
 
 
+@limited(
+    feature_size=at_least(1),
+    color_size=at_least(3),
+    frequencies=between(0, 16),
+    deform_scale=at_least(0),
+    blend_near=at_least(0),
+    blend_far=Limit("more than blend_near", lambda value, config: value > config.blend_near),
+)
 @dataclass
 class FieldsConfig:
     """Sizes of the networks that both heads share, and how expression and pose divide the head."""

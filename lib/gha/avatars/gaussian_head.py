@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 from gha.faces.code import HeadCode
 from gha.geometry import Camera
 from gha.geometry.rotations import axis_angle_to_quaternion, quaternion_multiply
+from gha.limits import Limit, at_least, limited, zero_or_at_least
 from gha.networks import DecoderConfig, SuperResolutionDecoder
 from gha.rendering import Gaussians
 
@@ -24,6 +25,13 @@ from .posed import Posed
 ATTRIBUTE_SIZES = (3, 4, 1)  # log-scale, quaternion, opacity logit
 
 
+@limited(
+    attributes_scale=at_least(0),
+    initial_opacity=Limit("more than 0 and less than 1", lambda value, _: 0 < value < 1),
+    mouth_points=at_least(0),
+    transfer_edge_mm=zero_or_at_least(0.5),
+    face_edge_mm=zero_or_at_least(0.5),
+)
 @dataclass
 class GaussianHeadConfig:
     """Sizes and options of the Gaussian head; the networks shared with stage 1 keep their sizes from there."""

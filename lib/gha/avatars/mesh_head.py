@@ -24,12 +24,27 @@ from gha.geometry import (
     interpolate_on_edges,
     marching_tetrahedra,
 )
+from gha.limits import Limit, above, at_least, between, limited, numbers
 from gha.networks import MLP, encoded_size
 
 from .fields import Condition, FieldsConfig, HeadFields, LayerSizes, sigmoid_rgb
 from .posed import Mesh, Posed
 
+_BOX = Limit(
+    "[[x0, x1], [y0, y1], [z0, z1]] with the lower number first",
+    lambda value, _: len(value) == 3 and all(len(side) == 2 and side[0] < side[1] for side in value),
+)
 
+
+@limited(
+    bounds=_BOX,
+    edge_mm=between(0.5, 100),
+    offset_fraction=between(0, 0.5),
+    sphere_center=numbers(3),
+    sphere_radius=above(0),
+    search_interval=at_least(1),
+    full_search_interval=at_least(1),
+)
 @dataclass
 class MeshHeadConfig:
     """Sizes and options of the mesh head."""

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle
 
+from gha.limits import at_least, limited
 
+
+@limited(capacity=at_least(1))
 @dataclass
 class DecoderConfig:
     """Widths and variants of the decoder."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from gha.avatars.mesh_head import MeshHead
 from gha.capture.frame import Frame
 from gha.geometry import laplacian_loss
+from gha.limits import at_least, limited
 from gha.rendering import render_mesh, soften_mask
 
 from .losses import soft_iou_loss, visible_l1
@@ -18,6 +19,14 @@ from .pictures import picture_row
 from .refinement import CameraGain
 
 
+@limited(
+    rgb=at_least(0),
+    silhouette=at_least(0),
+    landmarks=at_least(0),
+    displacement=at_least(0),
+    surface=at_least(0),
+    laplacian=at_least(0),
+)
 @dataclass
 class MeshLossWeights:
     """Weights of the terms of stage 1; defaults are the released ones."""
@@ -36,6 +45,7 @@ class MeshLossWeights:
     """Uniform Laplacian of the deformed vertices, squared metres."""
 
 
+@limited(learning_rate=at_least(0), landmark_learning_rate=at_least(0), sphere_steps=at_least(0))
 @dataclass
 class MeshTrainingConfig:
     """How the mesh head learns."""

@@ -11,8 +11,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gha.capture.frame import Frame
+from gha.limits import at_least, between, limited
 
 
+@limited(
+    steps=at_least(1),
+    final_learning_rate_factor=between(0, 1),
+    log_every=at_least(1),
+    preview_every=at_least(0),
+    checkpoint_every=at_least(1),
+    keep_checkpoints=at_least(1),
+)
 @dataclass
 class LoopConfig:
     """How long training runs and what it writes on the way."""
