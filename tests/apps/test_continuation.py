@@ -2,14 +2,17 @@
 
 import logging
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import yaml
 
 from gha.apps.config import save_config
-from gha.apps.continuation import check_continuation
-from gha.apps.training_config import DataConfig, MeshRunConfig
+from gha.apps.continuation import check_continuation, check_same_corrections, check_same_subject
+from gha.apps.training_config import DataConfig, GaussianRunConfig, MeshRunConfig
 from gha.errors import InputError
+from gha.training.avatar_io import Subject
+from gha.training.checkpoint_format import Checkpoint
 
 
 @pytest.fixture
@@ -95,3 +98,47 @@ def test_a_head_key_younger_than_the_checkpoint_is_at_its_default_there(started,
     assert continued(started, config, caplog, trained) == []
     with pytest.raises(InputError, match=r"head\.search_interval: found 4, expected 1"):
         check_continuation(replace(config, head=replace(config.head, search_interval=4)), trained, path)
+
+
+GAUSSIANS = GaussianRunConfig("demo", DataConfig("captures/demo"))
+FRAMES, CAMERAS = ["0", "1"], ["left", "right"]
+
+
+def with_corrections(**changes):
+    """A checkpoint of ``GAUSSIANS``, in which poses are corrected and colours are not."""
+    metadata = {"pose_frames": FRAMES, "gain_cameras": CAMERAS}
+    tensors = {name: {} for name in changes.get("modules", ("avatar", "pose_refinement"))}
+    return Checkpoint(7, tensors, metadata | changes.get("metadata", {}), Path("runs/demo/gaussian/checkpoints/step_7"))
+
+
+def test_corrections_cannot_begin_or_end_in_a_continued_run():
+    check_same_corrections(GAUSSIANS, FRAMES, CAMERAS, with_corrections())
+    gains = replace(GAUSSIANS, data=replace(GAUSSIANS.data, camera_color="gain"))
+    with pytest.raises(InputError, match=r"data\.camera_color: found 'gain', but .*step_7 was trained without"):
+        check_same_corrections(gains, FRAMES, CAMERAS, with_corrections())
+    modules = ("avatar", "pose_refinement", "camera_gain")
+    with pytest.raises(InputError, match=r"data\.camera_color: found 'off', but .* was trained with what"):
+        check_same_corrections(GAUSSIANS, FRAMES, CAMERAS, with_corrections(modules=modules))
+    still = replace(GAUSSIANS, training=replace(GAUSSIANS.training, pose_learning_rate=0.0))
+    with pytest.raises(InputError, match=r"training\.pose_learning_rate: found 0\.0, but .* was trained with what"):
+        check_same_corrections(still, FRAMES, CAMERAS, with_corrections())
+    with pytest.raises(InputError, match=r"training\.pose_learning_rate: found 1e-05, but .* was trained without"):
+        check_same_corrections(GAUSSIANS, FRAMES, CAMERAS, with_corrections(modules=("avatar",)))
+
+
+def test_corrections_do_not_change_places():
+    with pytest.raises(InputError, match=r"pose_learning_rate learns one correction for each of 0, 2, expected 0, 1"):
+        check_same_corrections(GAUSSIANS, ["0", "2"], CAMERAS, with_corrections())
+    gains = replace(GAUSSIANS, data=replace(GAUSSIANS.data, camera_color="gain"))
+    swapped = with_corrections(modules=("avatar", "pose_refinement", "camera_gain"))
+    with pytest.raises(InputError, match=r"camera_color learns .* each of right, left, expected left, right as so far"):
+        check_same_corrections(gains, FRAMES, CAMERAS[::-1], swapped)
+
+
+def test_a_recording_of_other_expressions_is_refused(tmp_path):
+    trained = Subject("a", ["jaw", "blink"], [0, 0], [0, 0], [0] * 6, [0.1], [64, 64], 66, 424)
+    check_same_subject(replace(trained, capture="moved"), trained, tmp_path)
+    with pytest.raises(InputError, match=r"data\.capture: b has expressions jaw, expected jaw, blink, with which"):
+        check_same_subject(replace(trained, capture="b", expression_names=["jaw"]), trained, tmp_path)
+    with pytest.raises(InputError, match=r"b has landmarks and face points 426, expected 424"):
+        check_same_subject(replace(trained, capture="b", landmark_count=426), trained, tmp_path)

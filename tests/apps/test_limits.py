@@ -15,6 +15,7 @@ RUN = ["name=a", "data.capture=c"]
     "override",
     [
         "loop.steps=-5", "loop.steps=0", "loop.log_every=0", "loop.checkpoint_every=0", "loop.keep_checkpoints=0",
+        "loop.seed=1234567890123456789",
         "loop.final_learning_rate_factor=nan", "data.resolution=-64", "data.resolution=3", "data.views_per_frame=0",
         "data.frames_per_step=0", "data.workers=-1", "data.cache_gib=nan", "data.cache_gib=inf",
         "training.sphere_steps=-1", "training.learning_rate=-1", "training.loss.rgb=nan", "head.edge_mm=0",

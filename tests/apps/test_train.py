@@ -15,7 +15,32 @@ from gha.training.stage import LoopConfig
 def test_a_device_that_does_not_exist_is_named():
     with pytest.raises(InputError, match="device: found 'gpu', expected cpu, cuda"):
         choose_device("gpu")
+    with pytest.raises(InputError, match="device: found 'mps', expected cpu, cuda"):
+        choose_device("mps")
     assert choose_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("name", ["", ".", "../elsewhere", "/elsewhere"])
+def test_a_name_stays_in_the_folder_of_runs(name, toy_capture_folder, tmp_path):
+    config = MeshRunConfig(name, DataConfig(str(toy_capture_folder)), runs=str(tmp_path), device="cpu")
+    with pytest.raises(InputError, match=f"name: found '{name}', expected the name of a folder"):
+        training.train_mesh(config)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"views_per_frame": 9}, "found views_per_frame = 9, expected 1 to 2"),
+        ({"cameras": ["left", "left"]}, "data.cameras: found .*, expected every camera once"),
+        ({"cameras": ["top"]}, r"data\.cameras names \['top'\]"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_before_anything_is_made(data, message, toy_capture_folder, tmp_path):
+    config = MeshRunConfig("a", DataConfig(str(toy_capture_folder), **data), runs=str(tmp_path), device="cpu")
+    with pytest.raises(InputError, match=message):
+        training.train_mesh(config)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_processes_share_a_step_without_overlap():
 
 
 def test_impossible_schedules_are_refused():
-    with pytest.raises(InputError, match="found 11 views per frame, expected 1 to 10"):
+    with pytest.raises(InputError, match="found views_per_frame = 11, expected 1 to 10"):
         SampleSchedule(0, NAMES, NAMES, 1, 11)
     with pytest.raises(InputError, match="found 0 frames"):
         SampleSchedule(0, (), NAMES)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from gha.capture.frame import Frame
-from gha.errors import TrainingError
+from gha.errors import CheckpointError, TrainingError
 from gha.faces.code import HeadCode
 from gha.geometry import Camera
 from gha.training.checkpoint import list_checkpoints
@@ -120,3 +120,11 @@ def test_non_finite_loss_stops_before_the_optimiser_and_names_the_frame(tmp_path
         run(tmp_path / "run", 20, bad=13)
     resumed = run(tmp_path / "run", 20)
     assert resumed.seen[0][0] == 10, "the checkpoint before the accident is intact"
+
+
+def test_a_checkpoint_without_what_the_stage_holds_is_refused(tmp_path):
+    run(tmp_path, 10)
+    stage = LineStage()
+    stage.modules["gain"] = nn.Linear(1, 1)
+    with pytest.raises(CheckpointError, match="found line, optimizer_adam, expected gain, line, optimizer_adam"):
+        restore(stage, RunFolder(tmp_path), CPU)

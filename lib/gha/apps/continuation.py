@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gha.errors import InputError
-from gha.training.avatar_io import from_dict
+from gha.training.avatar_io import Subject, from_dict
+from gha.training.checkpoint_format import Checkpoint
 
 from .config import config_to_dict, flatten_keys, read_saved_config
 
@@ -44,6 +45,58 @@ def check_continuation(config: Any, trained_head: Mapping[str, Any], config_file
         logger.info("continuing with %s", _describe(length))
     if learning:
         logger.warning("%s: continuing with other values than so far: %s", config_file, _describe(learning))
+
+
+def check_same_subject(found: Subject, trained: Subject, run: Path) -> None:
+    """Refuse a recording whose expressions or landmarks the networks of a run were not made for.
+
+    Raises:
+        InputError: their names or their number differ.
+    """
+    for what, new, old in (
+        ("expressions", found.expression_names, trained.expression_names),
+        ("landmarks and face points", [found.landmark_count], [trained.landmark_count]),
+    ):
+        if new != old:
+            raise InputError(
+                f"data.capture: {found.capture} has {what} {_shortened(new)}, expected {_shortened(old)}, "
+                f"with which {run} has begun on {trained.capture}"
+            )
+
+
+def check_same_corrections(config: Any, frames: Sequence[str], cameras: Sequence[str], checkpoint: Checkpoint) -> None:
+    """Refuse to learn other corrections beside the avatar than so far: they belong to frames and cameras by name.
+
+    Args:
+        config: of the command.
+        frames: training frames.
+        cameras: training cameras.
+        checkpoint: of the run so far.
+
+    Raises:
+        InputError: pose corrections or colour gains would begin, end, or change places.
+    """
+    pose_rate = getattr(config.training, "pose_learning_rate", 0.0)
+    for key, value, module, wanted, names, recorded in (
+        ("training.pose_learning_rate", pose_rate, "pose_refinement", bool(pose_rate), frames, "pose_frames"),
+        ("data.camera_color", config.data.camera_color, "camera_gain", config.data.camera_color == "gain", cameras,
+         "gain_cameras"),
+    ):  # fmt: skip
+        if wanted != (module in checkpoint.tensors):
+            raise InputError(
+                f"{key}: found {value!r}, but {checkpoint.path} was trained {'without' if wanted else 'with'} what it "
+                "switches on: put the old value back, or start a run of another name"
+            )
+        before = checkpoint.metadata.get(recorded, names)
+        if wanted and list(before) != list(names):
+            raise InputError(
+                f"{checkpoint.path}: {key} learns one correction for each of {_shortened(names)}, expected "
+                f"{_shortened(before)} as so far: put them back, or start a run of another name"
+            )
+
+
+def _shortened(names: Sequence[Any]) -> str:
+    return ", ".join(map(str, names[:4])) + (f" ... ({len(names)} in all)" if len(names) > 4 else "")
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:

@@ -92,7 +92,7 @@ def _parse_slice(text: str, length: int, path: Path) -> slice:
         chosen = slice(*(int(part) if part else None for part in text.split(":")))
     except (ValueError, TypeError):
         chosen = None
-    if chosen is None or ":" not in text or (chosen.step or 1) < 1:
+    if chosen is None or ":" not in text or (chosen.step is not None and chosen.step < 1):
         raise InputError(f'{path}: found frames={text!r}, expected "test", "train", "all" or a slice such as 0:100:2')
     if not range(length)[chosen]:
         raise InputError(f"{path}: frames={text} selects none of its {length} frames")

@@ -19,7 +19,7 @@ from gha.training.gaussian_stage import GaussianStage, GaussianTrainingConfig
 from gha.training.loop import restore, train
 from gha.training.mesh_stage import MeshStage
 from gha.training.perceptual import PerceptualDistance, load_perceptual
-from gha.training.refinement import PoseRefinement
+from gha.training.refinement import CameraGain, PoseRefinement
 from gha.training.regions import facial_features
 from gha.training.stage import Stage
 
@@ -33,30 +33,35 @@ def train_mesh(config: MeshRunConfig) -> Path:
     """Train stage 1, or continue it; returns the run's folder."""
     with open_training_run(config, "mesh", MeshStage.method) as run:
         head = _mesh_head(config, run)
-        description = {"head": asdict(head.config), "subject": asdict(run.subject)}
-        _run(MeshStage(head, config.training, run.camera_gain(), description), run)
+        gain = run.camera_gain()
+        description = {"head": asdict(head.config), "subject": asdict(run.subject), **_gain_rows(gain)}
+        _run(MeshStage(head, config.training, gain, description), run)
     return run.folder.path
 
 
 def train_gaussian(config: GaussianRunConfig) -> Path:
     """Train stage 2, or continue it; returns the run's folder."""
     with open_training_run(config, "gaussian", GaussianStage.method) as run:
-        head = _gaussian_head(config, run)
+        head, gain = _gaussian_head(config, run), run.camera_gain()
         description = {
             "head": asdict(head.config),
             "fields": asdict(head.fields.config),
             "subject": asdict(run.subject),
+            **_gain_rows(gain),
         }
         poses = None
         if config.training.pose_learning_rate:
             poses = PoseRefinement(run.capture.split.train_frames).to(run.device)
             description["pose_frames"] = list(poses.rows)
         perceptual = _perceptual(config.training, run.device)
-        stage = GaussianStage(
-            head, config.training, poses, run.camera_gain(), perceptual, description, config.loop.seed
-        )
+        stage = GaussianStage(head, config.training, poses, gain, perceptual, description, config.loop.seed)
         _run(stage, run)
     return run.folder.path
+
+
+def _gain_rows(gain: CameraGain | None) -> dict[str, list[str]]:
+    """What a checkpoint says about colour gains: the camera of each."""
+    return {"gain_cameras": list(gain.rows)} if gain else {}
 
 
 def _mesh_head(config: MeshRunConfig, run: TrainingRun) -> MeshHead:

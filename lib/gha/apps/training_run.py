@@ -11,13 +11,13 @@ import torch
 
 from gha.capture import Capture, FrameLoader, SampleSchedule, check_capture, open_capture
 from gha.errors import InputError
-from gha.training.avatar_io import Subject, describe_subject
+from gha.training.avatar_io import Subject, describe_subject, subject_of
 from gha.training.checkpoint import has_checkpoint, load_checkpoint
 from gha.training.refinement import CameraGain
 from gha.training.run_folder import RunFolder
 
 from .config import save_config
-from .continuation import check_continuation
+from .continuation import check_continuation, check_same_corrections, check_same_subject
 from .training_config import DataConfig, GaussianRunConfig, MeshRunConfig
 
 
@@ -30,6 +30,7 @@ class TrainingRun:
         device: where it trains.
         capture: the recording.
         cameras: those it trains on.
+        schedule: what each step sees.
         subject: what the avatar will remember of the recording.
         folder: locked, and logged to.
     """
@@ -38,17 +39,15 @@ class TrainingRun:
     device: torch.device
     capture: Capture
     cameras: list[str]
+    schedule: SampleSchedule
     subject: Subject
     folder: RunFolder
 
     def frames(self, first_step: int) -> FrameLoader:
         """One batched frame per step, from ``first_step`` on; close it after use."""
-        data, loop = self.config.data, self.config.loop
-        schedule = SampleSchedule(
-            loop.seed, self.capture.split.train_frames, self.cameras, data.frames_per_step, data.views_per_frame
-        )
+        data = self.config.data
         cache_bytes = int(data.cache_gib * 2**30)
-        return FrameLoader(self.capture, schedule, data.resolution or None, first_step, data.workers, cache_bytes)
+        return FrameLoader(self.capture, self.schedule, data.resolution or None, first_step, data.workers, cache_bytes)
 
     def camera_gain(self) -> CameraGain | None:
         """What is learned per camera, on the device, if that was asked for."""
@@ -60,19 +59,29 @@ def open_training_run(config: MeshRunConfig | GaussianRunConfig, stage: str, met
     """Open what training needs, seed torch, and keep the run's folder ``{runs}/{name}/{stage}`` until the block ends.
 
     Raises:
-        InputError: the device, the capture, a camera or the folder cannot be used, or the run has begun with another
-            head.
+        InputError: the device, the capture, a camera, the name or the folder cannot be used, or the run has begun with
+            another head.
     """
     device = choose_device(config.device)
+    _check_name(config.name)
     capture, cameras = _open_capture(config.data)
+    schedule = SampleSchedule(
+        config.loop.seed,
+        capture.split.train_frames,
+        cameras,
+        config.data.frames_per_step,
+        config.data.views_per_frame,
+    )
     subject = describe_subject(capture, capture.output_size(cameras, config.data.resolution or None))
     torch.manual_seed(config.loop.seed)
     with RunFolder(Path(config.runs) / config.name / stage, config.loop.tensorboard) as folder:
         if has_checkpoint(folder.checkpoints):
-            trained_head = load_checkpoint(folder.checkpoints, method).metadata["head"]
-            check_continuation(config, trained_head, folder.config_file)
+            checkpoint = load_checkpoint(folder.checkpoints, method)
+            check_same_subject(subject, subject_of(checkpoint), folder.path)
+            check_same_corrections(config, list(capture.split.train_frames), cameras, checkpoint)
+            check_continuation(config, checkpoint.metadata["head"], folder.config_file)
         save_config(config, folder.config_file)
-        yield TrainingRun(config, device, capture, cameras, subject, folder)
+        yield TrainingRun(config, device, capture, cameras, schedule, subject, folder)
 
 
 def choose_device(name: str) -> torch.device:
@@ -83,9 +92,20 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"device: found {name!r}, expected cpu, cuda, cuda:1 and so on, or auto") from error
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device: found {name!r}, expected cpu, cuda, cuda:1 and so on, or auto")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device={name}: this PyTorch ({torch.__version__}) sees no CUDA device; use device=cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device={name}: found {torch.cuda.device_count()} CUDA devices, numbered from 0")
     return device
+
+
+def _check_name(name: str) -> None:
+    """Refuse a run name that would leave the folder of all runs, or be that folder."""
+    parts = Path(name).parts
+    if not parts or ".." in parts or Path(name).is_absolute():
+        raise InputError(f"name: found {name!r}, expected the name of a folder inside the folder of all runs")
 
 
 def _open_capture(data: DataConfig) -> tuple[Capture, list[str]]:
@@ -96,4 +116,6 @@ def _open_capture(data: DataConfig) -> tuple[Capture, list[str]]:
     unknown = [camera for camera in cameras if camera not in capture.camera_ids]
     if unknown:
         raise InputError(f"{data.capture}: data.cameras names {unknown}; the capture has {list(capture.camera_ids)}")
+    if len(set(cameras)) < len(cameras):
+        raise InputError(f"data.cameras: found {cameras}, expected every camera once")
     return capture, cameras

@@ -42,11 +42,12 @@ class SampleSchedule:
     def __post_init__(self) -> None:
         if not self.frames or self.frames_per_step < 1:
             raise InputError(
-                f"found {len(self.frames)} frames and {self.frames_per_step} per step, expected at least 1"
+                f"found {len(self.frames)} frames and frames_per_step = {self.frames_per_step}, expected at least 1"
             )
         if not 1 <= self.views_per_frame <= len(self.cameras):
             raise InputError(
-                f"found {self.views_per_frame} views per frame, expected 1 to {len(self.cameras)}, the training cameras"
+                f"found views_per_frame = {self.views_per_frame}, expected 1 to {len(self.cameras)}, "
+                "the number of training cameras"
             )
 
     def at(self, step: int) -> Draw:

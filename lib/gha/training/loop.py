@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gha.capture.frame import Frame
-from gha.errors import TrainingError
+from gha.errors import CheckpointError, TrainingError
 
 from .checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from .checkpoint_state import flatten_optimizer_state, restore_optimizer_state
@@ -84,6 +84,11 @@ def restore(stage: Stage, folder: RunFolder, device: torch.device) -> None:
     if not has_checkpoint(folder.checkpoints):
         return
     checkpoint = load_checkpoint(folder.checkpoints, stage.method, device)
+    wanted = {*stage.modules, *(f"optimizer_{name}" for name in stage.optimizers)}
+    if wanted != set(checkpoint.tensors):
+        raise CheckpointError(
+            f"{checkpoint.path}: found {', '.join(sorted(checkpoint.tensors))}, expected {', '.join(sorted(wanted))}"
+        )
     for name, module in stage.modules.items():
         module.load_state_dict(checkpoint.tensors[name])
     for name, optimizer in stage.optimizers.items():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gha.capture.frame import Frame
-from gha.limits import at_least, between, limited
+from gha.limits import Limit, at_least, between, limited
 
 
 @limited(
@@ -21,6 +21,7 @@ from gha.limits import at_least, between, limited
     preview_every=at_least(0),
     checkpoint_every=at_least(1),
     keep_checkpoints=at_least(1),
+    seed=Limit("at most 18 digits", lambda value, _: abs(value) < 10**18),
 )
 @dataclass
 class LoopConfig:
