@@ -91,6 +91,28 @@ def test_a_view_without_its_mask_is_not_done(tmp_path):
     assert not writer.is_done("0", "7")
 
 
+@pytest.mark.parametrize("name", ["images/0/mask_7.png", "images/0/image_7.jpg", "cameras/0/camera_7.npz",
+                                  "params/0/params.npz", "params/0/lmk_3d.npy"])  # fmt: skip
+def test_a_view_with_an_empty_file_is_not_done(name, tmp_path):
+    """A loss of power can leave names whose content never reached the device."""
+    writer = CaptureWriter(tmp_path, CaptureInfo((HEIGHT, WIDTH)))
+    writer.write_cameras("0", CAMERAS, rig())
+    writer.write_frame_params("0", frame_code(0), torch.zeros(68, 3), torch.zeros(5, 3))
+    for camera in CAMERAS:
+        writer.write_image("0", camera, smooth_picture(0), disc())
+    assert writer.is_done("0", "7")
+    (tmp_path / name).write_bytes(b"")
+    assert not writer.is_done("0", "7")
+    with pytest.raises(InputError, match=f"1 files were never written, first .*{name}"):
+        writer.finish()
+
+
+def test_what_differs_from_another_capture_is_named(tmp_path):
+    CaptureWriter(tmp_path, CaptureInfo((HEIGHT, WIDTH), recipe={"motion": "auto", "seed": 0}))
+    with pytest.raises(InputError, match=r"\(recipe\.seed differ; found recipe\.seed = 0, expected 3\)"):
+        CaptureWriter(tmp_path, CaptureInfo((HEIGHT, WIDTH), recipe={"motion": "auto", "seed": 3}))
+
+
 def test_another_capture_is_not_overwritten(our_capture):
     with pytest.raises(InputError, match=r"holds another capture .*found fps = 30.0, expected 24.0"):
         CaptureWriter(our_capture, CaptureInfo((HEIGHT, WIDTH), fps=24.0))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -47,14 +48,14 @@ class CaptureWriter:
         if not path.exists():
             self._write_info(complete=False)
             return
-        found = json.loads(info_to_json(read_info(path)[0], True))
-        expected = json.loads(info_to_json(self.info, True))
-        different = [key for key in expected if found[key] != expected[key]]
+        found = _flat(json.loads(info_to_json(read_info(path)[0], True)))
+        expected = _flat(json.loads(info_to_json(self.info, True)))
+        different = [key for key in {**expected, **found} if found.get(key) != expected.get(key)]
         if different:
-            key = different[0]
+            first, last = (str(values.get(different[0]))[:80] for values in (found, expected))
             raise InputError(
-                f"{path}: holds another capture ({', '.join(different)} differ; found {key} = "
-                f"{str(found[key])[:80]}, expected {str(expected[key])[:80]}); choose another folder or delete it"
+                f"{path}: holds another capture ({', '.join(different)} differ; found {different[0]} = {first}, "
+                f"expected {last}); choose another folder or delete it"
             )
 
     def _write_info(self, complete: bool) -> None:
@@ -140,28 +141,29 @@ class CaptureWriter:
         self._save(layout.background_file(self.root, camera_id), Image.fromarray(_checked_rgb(rgb)))
 
     def is_done(self, frame_id: str, camera_id: str) -> bool:
-        """Whether :meth:`write_image` has finished for this view."""
-        return all(path.is_file() for path in self._view_files(frame_id, camera_id).values())
+        """Whether pictures, calibration and parameters of this view are all there."""
+        return all(_is_written(path) for path in self._files_of(frame_id, (camera_id,)))
 
     def finish(self) -> None:
         """Check that no view, camera or parameter file of the split is missing and mark the capture complete."""
         split = self.info.split
         frames = split.train_frames + split.test_frames if split else layout.list_frames(self.root)
         cameras = split.train_cameras + split.test_cameras if split else layout.list_cameras(self.root, frames[0])
-        missing = [
-            path
-            for frame in frames
-            for path in (
-                layout.params_file(self.root, frame),
-                *(layout.camera_file(self.root, frame, camera) for camera in cameras),
-                *(path for camera in cameras for path in self._view_files(frame, camera).values()),
-            )
-            if not path.is_file()
-        ]
+        missing = [path for frame in frames for path in self._files_of(frame, cameras) if not _is_written(path)]
         if missing:
             raise InputError(f"{self.root}: {len(missing)} files were never written, first {missing[0]}")
         if not self.original:
             self._write_info(complete=True)
+
+    def _files_of(self, frame_id: str, camera_ids: Sequence[str]) -> list[Path]:
+        """Every file of a frame as seen by some cameras, except for what is optional."""
+        return [
+            layout.params_file(self.root, frame_id),
+            layout.landmarks_file(self.root, frame_id),
+            layout.vertices_file(self.root, frame_id),
+            *(layout.camera_file(self.root, frame_id, camera) for camera in camera_ids),
+            *(path for camera in camera_ids for path in self._view_files(frame_id, camera).values()),
+        ]
 
     def _view_files(self, frame_id: str, camera_id: str) -> dict[str, Path]:
         paths = {kind: self._image_path(kind, frame_id, camera_id, lowres=False) for kind in ("mask", "image")}
@@ -188,6 +190,22 @@ class CaptureWriter:
                 picture.convert("RGB").save(file, "JPEG", quality=95)
             else:
                 picture.save(file, "JPEG", quality=95, subsampling=0)
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"recipe": {"seed": 1}}`` to ``{"recipe.seed": 1}``, one level deep."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def _is_written(path: Path) -> bool:
+    """Whether a file is there and holds something: a loss of power can leave names without content."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def shrink(picture: Image.Image) -> Image.Image:
