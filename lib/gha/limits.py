@@ -37,17 +37,17 @@ def limited(**limits: Limit) -> Callable[[type[Config]], type[Config]]:
 
 def at_least(low: float) -> Limit:
     """``low`` or more."""
-    return Limit(f"at least {low:g}", lambda value, _: value >= low)
+    return Limit(f"at least {low:.10g}", lambda value, _: value >= low)
 
 
 def above(low: float) -> Limit:
     """More than ``low``."""
-    return Limit(f"above {low:g}", lambda value, _: value > low)
+    return Limit(f"above {low:.10g}", lambda value, _: value > low)
 
 
 def between(low: float, high: float) -> Limit:
     """From ``low`` to ``high``, both included."""
-    return Limit(f"{low:g} to {high:g}", lambda value, _: low <= value <= high)
+    return Limit(f"{low:.10g} to {high:.10g}", lambda value, _: low <= value <= high)
 
 
 def zero_or_at_least(low: float) -> Limit:

@@ -29,7 +29,7 @@ def test_errors_are_one_line_and_code_one(capsys, monkeypatch):
         raise OSError(28, "No space left on device", "preview.png")
 
     assert report_errors(full) == 1
-    assert "No space left on device: 'preview.png'" in capsys.readouterr().err
+    assert capsys.readouterr().err == "error: preview.png: no space left on device\n"
 
 
 def test_debug_shows_the_traceback(capsys, monkeypatch):

@@ -203,6 +203,23 @@ def test_frames_of_a_driver(toy_capture_folder, tmp_path):
         open_driver(tmp_path / "absent.npz")
 
 
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [("test", 'which a file does not tell apart; expected "all" or a slice'), ("::0", "found frames='::0', expected")],
+)
+def test_wrong_parts_of_a_file(frames, message, toy_capture, tmp_path):
+    write_sequence(tmp_path / "talk.npz", ExpressionSequence.from_capture(toy_capture))
+    with pytest.raises(InputError, match=message):
+        open_driver(tmp_path / "talk.npz", frames)
+
+
+def test_missing_expressions_name_the_driver_and_the_key(subject, toy_capture, tmp_path):
+    sequence = ExpressionSequence.from_capture(toy_capture)
+    write_sequence(tmp_path / "talk.npz", replace(sequence, names=("jawOpen", "other")))
+    with pytest.raises(InputError, match=r"^talk: the sequence lacks 1 of 2 .*\(fill_missing=true\)$"):
+        codes_for(config(), subject, tmp_path / "talk.npz")
+
+
 def test_frontal_camera(toy_capture_folder):
     assert frontal_camera(open_capture(toy_capture_folder)) == "front"
 

@@ -100,6 +100,8 @@ def test_bad_csv(tmp_path, text, message):
         ({"pose": np.zeros((6, 6))}, r"found pose of shape \[6, 6\], expected \[7, 6\]"),
         ({"expression": np.full((7, 3), np.inf)}, "expression: found 21 NaN or infinite"),
         ({"fps": np.float64(0)}, "found 0.0 frames per second"),
+        ({"scale": np.ones((2, 1))}, "found 2 values of scale, expected 1 or one for each of 7 frames"),
+        ({"scale": np.zeros((7, 1))}, "found a scale of 0, expected"),
     ],
 )
 def test_bad_npz(tmp_path, changed, message):

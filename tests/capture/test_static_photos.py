@@ -190,3 +190,33 @@ def test_the_shared_skull_is_put_upright(shared_data):
     assert heights.max() > 0.4  # and from above
     depths = [photos.cameras[index].project(torch.from_numpy(photos.points))[1].min() for index in range(66)]
     assert min(depths) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"frames": []}, r"found frames = \[\], expected a list of photographs"),
+        ({"frames": [3]}, 'found 3 among the frames, expected "file" and "w2c"'),
+        ({"frames": [{"file": 3, "w2c": []}]}, 'found .* among the frames, expected "file" and "w2c"'),
+        ({"width": "x"}, "found width = 'x', expected a number of pixels"),
+    ],
+)
+def test_bad_descriptions_are_refused(changed, message, folder, tmp_path):
+    values = json.loads((folder / "cameras.json").read_text())
+    (tmp_path / "cameras.json").write_text(json.dumps(values | changed))
+    with pytest.raises(InputError, match=message):
+        read_calibrated_photos(tmp_path)
+
+
+def test_photographs_of_one_name_points_in_a_plane_and_sizes_of_nothing(folder, tmp_path):
+    values = json.loads((folder / "cameras.json").read_text())
+    twice = values | {"frames": values["frames"][:1] * 2}
+    (tmp_path / "cameras.json").write_text(json.dumps(twice))
+    with pytest.raises(InputError, match="appear more than once, expected every name once"):
+        read_calibrated_photos(tmp_path)
+    (tmp_path / "cameras.json").write_text(json.dumps(values | {"points": [[0, 0, 0]] * 100}))
+    with pytest.raises(InputError, match="found 100 surface points in one plane"):
+        import_static_photos(tmp_path, tmp_path / "out")
+    with pytest.raises(InputError, match="size: found nan decimetres"):
+        import_static_photos(folder, tmp_path / "out", size=float("nan"))
+    assert not (tmp_path / "out").exists()

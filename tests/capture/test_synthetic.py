@@ -193,10 +193,18 @@ def test_identity_zero_is_the_models_own_person(head):
 def test_recipes_are_checked():
     with pytest.raises(InputError, match="backdrop: found 'green'"):
         CaptureRecipe(backdrop="green")
-    with pytest.raises(InputError, match="resolution: found 8 pixels"):
-        CaptureRecipe(resolution=8)
-    with pytest.raises(InputError, match="held_out: found 1"):
-        CaptureRecipe(held_out=1.0)
+    for name, value in (
+        ("resolution", 8), ("held_out", 1.0), ("frames", 2), ("frames", 10**12), ("cameras", 17), ("seed", -1),
+        ("held_out_cameras", 16), ("exposure_variation", float("nan")), ("supersample", -1), ("lens_blur", 11.0),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=f"{name}: found {value}, expected"):
+            CaptureRecipe(**{name: value})
+
+
+def test_an_output_without_a_name_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--output", ""])
+    assert "--output: found nothing, expected a folder" in capsys.readouterr().err
 
 
 def test_command_line_defaults_are_the_recipe():

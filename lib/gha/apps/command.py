@@ -80,10 +80,16 @@ def report_errors(body: Callable[[], Any]) -> int:
     except (GhaError, OSError) as error:
         if os.environ.get("GHA_DEBUG"):
             traceback.print_exc()
-        kind = "" if isinstance(error, GhaError) else f"{type(error).__name__}: "
-        print(f"error: {kind}{error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {_in_words(error)}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def _in_words(error: Exception) -> str:
+    """The message of an error, its kind in front where it is not one of this library."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error) if isinstance(error, GhaError) else f"{type(error).__name__}: {error}"
 
 
 def import_object(place: str) -> Any:

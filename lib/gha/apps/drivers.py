@@ -55,6 +55,8 @@ def open_driver(path: str | Path, frames: str = "") -> Driver:
     if path.is_dir():
         return _open_capture_driver(path, frames)
     sequence = read_sequence(path)
+    if frames in ("test", "train"):
+        raise InputError(f'{path}: found frames={frames}, which a file does not tell apart; expected "all" or a slice')
     if frames not in ("", "all"):
         sequence = sequence[_parse_slice(frames, len(sequence), path)]
     return Driver(path.stem, sequence, _nearest_to_zero(sequence.expression))

@@ -95,7 +95,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Make a capture from command-line arguments; returns the exit code."""
-    arguments = build_parser().parse_args(list(argv))
+    parser = build_parser()
+    arguments = parser.parse_args(list(argv))
+    if not arguments.output:
+        parser.error("--output: found nothing, expected a folder")
     from gha.capture.synthetic import CaptureRecipe, make_capture
     from gha.faces.registry import load_face_model
 

@@ -137,15 +137,23 @@ def prepare_sequence(config: ReenactmentConfig, driver: Driver, subject: Subject
     if config.fps:
         sequence = sequence.resampled(config.fps)
     sequence = smooth_sequence(sequence, config.smoothing)
+    sequence = _in_names_of(subject, sequence, driver, config)
     if config.transfer == "relative":
-        rest = replace(driver.sequence[:1], expression=driver.neutral[None])
-        driver_neutral = rest.with_names(subject.expression_names, config.fill_missing).expression[0]
-    sequence = sequence.with_names(subject.expression_names, config.fill_missing)
-    if config.transfer == "relative":
-        avatar_neutral = torch.tensor(subject.neutral_expression)
+        rest = _in_names_of(subject, replace(driver.sequence[:1], expression=driver.neutral[None]), driver, config)
+        driver_neutral, avatar_neutral = rest.expression[0], torch.tensor(subject.neutral_expression)
         expression = transfer_relative(sequence.expression, driver_neutral, avatar_neutral)
         sequence = replace(sequence, expression=expression)
     return sequence
+
+
+def _in_names_of(
+    subject: Subject, sequence: ExpressionSequence, driver: Driver, config: ReenactmentConfig
+) -> ExpressionSequence:
+    """A driver's sequence in the expressions of an avatar."""
+    try:
+        return sequence.with_names(subject.expression_names, config.fill_missing)
+    except InputError as error:
+        raise InputError(f"{driver.name}: {error} (fill_missing=true)") from error
 
 
 def driving_codes(

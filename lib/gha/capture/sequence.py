@@ -52,6 +52,8 @@ class ExpressionSequence:
             raise InputError(f"found pose of shape {list(self.pose.shape)}, expected {[frames, 6]}")
         if self.scale is not None and tuple(self.scale.shape) != (frames, 1):
             raise InputError(f"found scale of shape {list(self.scale.shape)}, expected {[frames, 1]}")
+        if self.scale is not None and not (self.scale > 0).all():
+            raise InputError(f"found a scale of {self.scale.min():g}, expected world units per decimetre > 0")
         if not (math.isfinite(self.fps) and self.fps > 0):
             raise InputError(f"found {self.fps} frames per second, expected a number > 0")
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})

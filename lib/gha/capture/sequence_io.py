@@ -75,6 +75,8 @@ def _read_npz(path: Path) -> ExpressionSequence:
     names = _read_names(path)
     scale = arrays.get("scale")
     frames = len(arrays["expression"])
+    if scale is not None and scale.size not in (1, frames):
+        raise InputError(f"{path}: found {scale.size} values of scale, expected 1 or one for each of {frames} frames")
     return ExpressionSequence(
         expression=torch.from_numpy(arrays["expression"]).float(),
         pose=torch.from_numpy(arrays["pose"]).float(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,18 +61,35 @@ def read_calibrated_photos(folder: str | Path) -> CalibratedPhotos:
     if missing:
         raise InputError(f"{path}: found keys {sorted(values)}, expected {missing[0]!r}")
     frames = values["frames"]
+    _check_frames(frames, path)
     w2c = np.stack([_matrix(frame["w2c"], (4, 4), f"{path}: w2c of {frame['file']}") for frame in frames])
+    for key in ("width", "height"):
+        if not isinstance(values[key], int) or values[key] < 1:
+            raise InputError(f"{path}: found {key} = {values[key]!r}, expected a number of pixels")
     intrinsic = _matrix(values["K"], (3, 3), f"{path}: K")
     return CalibratedPhotos(
         files=tuple(folder / frame["file"] for frame in frames),
         cameras=Camera(
             torch.from_numpy(w2c),
             torch.from_numpy(intrinsic).expand(len(frames), 3, 3),
-            int(values["width"]),
-            int(values["height"]),
+            values["width"],
+            values["height"],
         ),
         points=_matrix(values["points"], (None, 3), f"{path}: points"),
     )
+
+
+def _check_frames(frames: Any, path: Path) -> None:
+    """Refuse anything but a list of photographs with different names, each with its camera."""
+    if not isinstance(frames, list) or not frames:
+        raise InputError(f"{path}: found frames = {str(frames)[:60]}, expected a list of photographs")
+    for frame in frames:
+        if not isinstance(frame, dict) or not isinstance(frame.get("file"), str) or "w2c" not in frame:
+            raise InputError(f'{path}: found {str(frame)[:60]} among the frames, expected "file" and "w2c"')
+    names = [Path(frame["file"]).stem for frame in frames]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"{path}: photographs {repeated} appear more than once, expected every name once")
 
 
 def _matrix(values: Any, shape: tuple[int | None, ...], what: str) -> np.ndarray:
@@ -103,6 +121,8 @@ def to_canonical_world(photos: CalibratedPhotos, front: str | None = None, size:
     axes = np.stack([np.cross(up, forward), up, forward])
     turned = photos.points @ axes.T
     middle = axes.T @ (turned.min(0) + turned.max(0)) / 2
+    if not (turned.max(0) > turned.min(0)).all():
+        raise InputError(f"found {len(turned)} surface points in one plane, expected points all around the object")
     old_per_new = (turned.max(0) - turned.min(0)).max() / (size * WORLD_PER_DECIMETRE)
     moved = np.tile(np.eye(4), (len(w2c), 1, 1))
     moved[:, :3, :3] = w2c[:, :3, :3] @ axes.T
@@ -149,6 +169,8 @@ def import_static_photos(
     Returns:
         The folder of the capture.
     """
+    if not (math.isfinite(size) and size > 0):
+        raise InputError(f"size: found {size} decimetres, expected a number above 0")
     photos = to_canonical_world(read_calibrated_photos(source), front, size)
     if len(photos.points) < LANDMARKS:
         raise InputError(f"{source}: found {len(photos.points)} surface points, expected at least {LANDMARKS}")

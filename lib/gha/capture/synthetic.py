@@ -16,11 +16,12 @@ from gha.errors import InputError
 from gha.faces.code import HeadCode
 from gha.faces.face_model import FaceModel
 from gha.files import open_atomically
+from gha.limits import Limit, between, find_violations, limited
 
 from .film import BLACK, Backdrop, FilmSurface, Lighting, LitSurface, film_image, light_surface
 from .info import CaptureInfo, Split
 from .performance import FREE, Performance, head_poses, procedural_performance, recorded_performance
-from .rig import Rig, held_out_cameras, make_rig
+from .rig import SERIALS, Rig, held_out_cameras, make_rig
 from .writer import CaptureWriter
 
 SMALL = 512  # pixels; up to here an image is filmed with less effort per sample
@@ -31,6 +32,20 @@ _POSING = threading.Lock()
 MOUTH_CORNERS = (48, 54)  # of the 68 landmarks; the original's layout leaves them out
 
 
+@limited(
+    identity=between(0, 2**31 - 1),
+    frames=between(3, 100_000),
+    cameras=between(2, len(SERIALS)),
+    resolution=between(16, 16384),
+    seed=between(0, 2**31 - 1),
+    held_out=Limit("a share of at least 0 and below 1", lambda value, _: 0 <= value < 1),
+    held_out_cameras=Limit(
+        "at least 0 and fewer than there are cameras", lambda value, recipe: 0 <= value < recipe.cameras
+    ),
+    exposure_variation=between(0, 2),
+    supersample=between(0, 16),
+    lens_blur=between(0, 10),
+)
 @dataclass(frozen=True)
 class CaptureRecipe:
     """Everything that determines a synthetic capture besides the face model.
@@ -67,14 +82,10 @@ class CaptureRecipe:
     original: bool = False
 
     def __post_init__(self) -> None:
+        for problem in find_violations(self):
+            raise InputError(problem)
         if self.backdrop not in ("grey", "black"):
             raise InputError(f"backdrop: found {self.backdrop!r}, expected grey or black")
-        if self.resolution < 16:
-            raise InputError(f"resolution: found {self.resolution} pixels, expected at least 16")
-        if not 0 <= self.lens_blur <= 10:
-            raise InputError(f"lens_blur: found {self.lens_blur} pixels, expected 0 to 10")
-        if not 0 <= self.held_out < 1:
-            raise InputError(f"held_out: found {self.held_out}, expected a share of at least 0 and below 1")
 
     @property
     def samples(self) -> int:
@@ -133,6 +144,8 @@ def make_capture(
     Returns:
         The folder.
     """
+    if workers is not None and workers < 1:
+        raise InputError(f"workers: found {workers}, expected at least 1")
     stage = set_stage(model, recipe)
     frame_ids = [f"{index:04d}" for index in range(recipe.frames)]
     writer = CaptureWriter(output, _capture_info(stage, frame_ids), original=recipe.original)
