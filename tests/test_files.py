@@ -86,3 +86,17 @@ def test_several_writers_of_one_file_never_mix(tmp_path):
 
 def test_sha256():
     assert files.sha256_of(b"abc") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    """The system's error about a write holds no name."""
+    with pytest.raises(OSError, match="No space") as caught, files.open_atomically(tmp_path / "video.png"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "video.png"))
+    with (
+        pytest.raises(OSError, match="200 requested and 80 written") as caught,
+        files.open_atomically(tmp_path / "x.npz"),
+    ):
+        raise OSError("200 requested and 80 written")
+    assert caught.value.filename == str(tmp_path / "x.npz")
+    assert not list(tmp_path.iterdir())

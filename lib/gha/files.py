@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -33,8 +34,11 @@ def open_atomically(path: Path | str, durable: bool = True) -> Iterator[BinaryIO
             if durable:
                 _sync_file(file)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            # A full disk does not say by itself which file it had no room for; numpy does not even say that it is full.
+            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
         raise
     if durable:
         sync_folder(path.parent)

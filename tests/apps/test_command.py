@@ -1,7 +1,9 @@
 import logging
 import os
 import runpy
+import signal
 import sys
+import time
 
 import pytest
 
@@ -49,6 +51,22 @@ def test_interruption_is_no_traceback(capsys):
 
     assert report_errors(interrupt) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_sigterm_unwinds_like_an_interruption(capsys):
+    before, unwound = signal.getsignal(signal.SIGTERM), []
+
+    def terminate():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            unwound.append(True)
+
+    assert report_errors(terminate) == 130
+    assert unwound
+    assert capsys.readouterr().err == "interrupted\n"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_bugs_are_not_hidden():

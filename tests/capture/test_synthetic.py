@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -221,3 +223,12 @@ def test_the_command_films_and_says_so(head, tmp_path, monkeypatch, capsys):
     assert command.main([*arguments, "--held-out-cameras", "1", "--workers", "1", "--quiet"]) == 0
     assert "3 frames x 2 cameras" in capsys.readouterr().out
     assert open_capture(tmp_path / "out").split.test_frames == ("0002",)
+
+
+def test_an_error_while_filming_ends_every_thread(head, tmp_path):
+    """A thread inside compiled code when Python ends would abort the process instead of reporting the error."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "0001").touch()
+    with pytest.raises(OSError, match="0001"):
+        make_capture(head, tmp_path, replace(RECIPE, frames=6), workers=3, progress=False)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("filming")]

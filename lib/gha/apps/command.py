@@ -6,9 +6,12 @@ import argparse
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +70,14 @@ def run_command(
 
 
 def report_errors(body: Callable[[], Any]) -> int:
-    """Run ``body``; an error the user can mend becomes one line on stderr and exit code 1.
+    """Run ``body``; an error the user can mend becomes one line on stderr and exit code 1, an interruption 130.
 
     ``GHA_DEBUG=1`` in the environment, or ``--debug`` on the command line, shows the traceback as well.
     """
     show_log_on_console()
     try:
-        body()
+        with _sigterm_as_interrupt():
+            body()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201
         return 130
@@ -83,6 +87,19 @@ def report_errors(body: Callable[[], Any]) -> int:
         print(f"error: {_in_words(error)}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM unwind like Ctrl-C, so that unfinished files are removed. Training asks to stop in its own way."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _in_words(error: Exception) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import joblib
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -155,12 +156,8 @@ def make_capture(
     with tqdm(total=total, unit="image", desc="filming", disable=not progress) as bar:
         bar.update(total - sum(map(len, missing.values())))
         bar.unpause()
-        jobs = (
-            joblib.delayed(_film_frame)(writer, stage, index, frame_id, missing[frame_id], bar)
-            for index, frame_id in enumerate(frame_ids)
-            if missing[frame_id]
-        )
-        joblib.Parallel(n_jobs=workers or os.cpu_count() or 1, backend="threading", batch_size=1)(jobs)
+        film = _Filming(writer, stage, bar)
+        film.run([(i, f, missing[f]) for i, f in enumerate(frame_ids) if missing[f]], workers or os.cpu_count() or 1)
     writer.finish()
     return Path(output)
 
@@ -223,10 +220,35 @@ def _write_fixed_files(writer: CaptureWriter, stage: Stage, frame_ids: list[str]
             writer.write_visible(camera_id, np.full((size, size), 255, dtype=np.uint8))
 
 
-def _film_frame(
-    writer: CaptureWriter, stage: Stage, index: int, frame_id: str, camera_ids: list[str], bar: tqdm
-) -> None:
-    """Write one frame: first everything small, so that a frame whose pictures exist is complete."""
+class _Filming:
+    """Threads that film frame after frame into one capture."""
+
+    def __init__(self, writer: CaptureWriter, stage: Stage, bar: tqdm) -> None:
+        self._writer, self._stage, self._bar = writer, stage, bar
+        self._stopped = threading.Event()
+
+    def run(self, frames: list[tuple[int, str, list[str]]], workers: int) -> None:
+        """Film ``frames``: index, id and cameras of each; the first error, or Ctrl-C, ends all threads."""
+        with ThreadPoolExecutor(workers, thread_name_prefix="filming") as pool:
+            jobs = [pool.submit(self._film, *frame) for frame in frames]
+            try:
+                for job in as_completed(jobs):
+                    job.result()
+            except BaseException:
+                # The block waits for what runs: were compiled code still at work when Python ends, it would abort.
+                self._stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _film(self, index: int, frame_id: str, camera_ids: list[str]) -> None:
+        for _ in _film_frame(self._writer, self._stage, index, frame_id, camera_ids):
+            self._bar.update(1)
+            if self._stopped.is_set():
+                return
+
+
+def _film_frame(writer: CaptureWriter, stage: Stage, index: int, frame_id: str, camera_ids: list[str]) -> Iterator[str]:
+    """Write one frame, camera by camera; first everything small, so that a frame whose pictures exist is complete."""
     with _POSING:
         code = stage.code(index)
         vertices = stage.vertices(code)
@@ -254,7 +276,7 @@ def _film_frame(
         if recipe.original:
             writer.write_visible(camera_id, np.full_like(alpha, 255), frame_id)
         writer.write_image(frame_id, camera_id, rgb, alpha)
-        bar.update(1)
+        yield camera_id
 
 
 def _write_detections(root: Path, stage: Stage, frame_id: str, landmarks: torch.Tensor) -> None:
