@@ -8,7 +8,7 @@ import torch
 from gha.avatars import MeshHead, MeshHeadConfig
 from gha.avatars.fields import FieldsConfig, LayerSizes
 from gha.avatars.mesh_head import initialize_sphere
-from gha.errors import InputError
+from gha.errors import CheckpointError, InputError
 from gha.faces.code import HeadCode
 from gha.training.avatar_io import Subject, from_dict, load_avatar
 from gha.training.checkpoint import save_checkpoint
@@ -75,3 +75,19 @@ def test_an_unknown_method_is_named(tmp_path, head):
 def test_unknown_fields_are_named():
     with pytest.raises(InputError, match=r"Subject has no field \['hair'\]"):
         from_dict(Subject, asdict(SUBJECT) | {"hair": 1})
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"subject": {}}, "missing 9 required positional arguments"),
+        ({"subject": asdict(SUBJECT) | {"landmark_count": -1}}, "must be non-negative"),
+        ({"subject": asdict(SUBJECT) | {"expression_names": ["a", "b"]}}, "size mismatch"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_its_tensors_is_named(changed, message, tmp_path, head):
+    save(tmp_path / "checkpoints", head, **changed)
+    with pytest.raises(
+        CheckpointError, match=rf"step_00000012: its manifest and its tensors make no avatar.*{message}"
+    ):
+        load_avatar(tmp_path)

@@ -11,7 +11,7 @@ import torch
 
 from gha.capture import Capture, FrameLoader, SampleSchedule, check_capture, open_capture
 from gha.errors import InputError
-from gha.training.avatar_io import Subject, describe_subject, subject_of
+from gha.training.avatar_io import Subject, describe_subject, naming, subject_of
 from gha.training.checkpoint import has_checkpoint, load_checkpoint
 from gha.training.refinement import CameraGain
 from gha.training.run_folder import RunFolder
@@ -79,7 +79,9 @@ def open_training_run(config: MeshRunConfig | GaussianRunConfig, stage: str, met
             checkpoint = load_checkpoint(folder.checkpoints, method)
             check_same_subject(subject, subject_of(checkpoint), folder.path)
             check_same_corrections(config, list(capture.split.train_frames), cameras, checkpoint)
-            check_continuation(config, checkpoint.metadata["head"], folder.config_file)
+            with naming(checkpoint):
+                trained_head = checkpoint.metadata["head"]
+            check_continuation(config, trained_head, folder.config_file)
         save_config(config, folder.config_file)
         yield TrainingRun(config, device, capture, cameras, schedule, subject, folder)
 

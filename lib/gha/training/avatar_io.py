@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from gha.avatars.fields import FieldsConfig
 from gha.avatars.gaussian_head import GaussianHead, GaussianHeadConfig, GaussianSeeds
 from gha.avatars.mesh_head import MeshHead, MeshHeadConfig
 from gha.capture.reader import Capture
-from gha.errors import InputError
+from gha.errors import CheckpointError, InputError
 from gha.faces.code import HeadCode
 
 from .checkpoint import load_checkpoint
@@ -126,29 +127,49 @@ def load_avatar(run: Path | str, device: torch.device | str = "cpu") -> tuple[Me
 
 def subject_of(checkpoint: Checkpoint) -> Subject:
     """The recording a checkpoint was trained on."""
-    return from_dict(Subject, checkpoint.metadata["subject"])
+    with naming(checkpoint):
+        return from_dict(Subject, checkpoint.metadata["subject"])
+
+
+@contextmanager
+def naming(checkpoint: Checkpoint) -> Iterator[None]:
+    """Turn what goes wrong while an avatar is built into an error that names its checkpoint.
+
+    The manifest carries no hash of itself: one that was edited is noticed only when its values do not fit.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        kind = "no " if isinstance(error, KeyError) else ""
+        raise CheckpointError(
+            f"{checkpoint.path}: its manifest and its tensors make no avatar ({kind}{reason})"
+        ) from error
 
 
 def build_mesh_head(checkpoint: Checkpoint) -> MeshHead:
     """The mesh head of a checkpoint."""
     subject = subject_of(checkpoint)
-    config = from_dict(MeshHeadConfig, checkpoint.metadata["head"])
-    head = MeshHead(config, subject.expression_size, torch.zeros(subject.landmark_count, 3))
-    head.load_state_dict(checkpoint.tensors["avatar"])
-    return head
+    with naming(checkpoint):
+        config = from_dict(MeshHeadConfig, checkpoint.metadata["head"])
+        head = MeshHead(config, subject.expression_size, torch.zeros(subject.landmark_count, 3))
+        head.load_state_dict(checkpoint.tensors["avatar"])
+        return head
 
 
 def build_gaussian_head(checkpoint: Checkpoint) -> GaussianHead:
     """The Gaussian head of a checkpoint."""
-    subject, tensors = subject_of(checkpoint), checkpoint.tensors["avatar"]
-    config = from_dict(GaussianHeadConfig, checkpoint.metadata["head"])
-    fields = from_dict(FieldsConfig, checkpoint.metadata["fields"])
-    seeds = GaussianSeeds(
-        tensors["means"], tensors["features"], torch.ones(len(tensors["means"])), tensors["neutral_landmarks"]
-    )
-    head = GaussianHead(config, fields, subject.expression_size, seeds)
-    head.load_state_dict(tensors)
-    return head
+    subject = subject_of(checkpoint)
+    with naming(checkpoint):
+        tensors = checkpoint.tensors["avatar"]
+        config = from_dict(GaussianHeadConfig, checkpoint.metadata["head"])
+        fields = from_dict(FieldsConfig, checkpoint.metadata["fields"])
+        seeds = GaussianSeeds(
+            tensors["means"], tensors["features"], torch.ones(len(tensors["means"])), tensors["neutral_landmarks"]
+        )
+        head = GaussianHead(config, fields, subject.expression_size, seeds)
+        head.load_state_dict(tensors)
+        return head
 
 
 def _build_pose_refinement(checkpoint: Checkpoint, device: torch.device | str) -> PoseRefinement | None:
