@@ -137,7 +137,9 @@ def grow_hair(
     centre, size = (low + high) / 2, (high - low) / 2
     up = (roots[:, 1] - centre[1]) / size[1]
     growth = np.ones(count) if growth is None else growth
-    heights = style.height * (0.15 + 0.85 * rng.random(count) ** 0.5) * np.clip(0.55 + 0.6 * up, 0.3, 1.15) * growth**0.5
+    # Most of them near the top: where they are few, the sky shows through between them.
+    heights = style.height * (0.15 + 0.85 * rng.random(count) ** 0.5)
+    heights *= np.clip(0.55 + 0.6 * up, 0.3, 1.15) * growth**0.5
     length = style.length * (0.7 + 0.3 * rng.random(count)) * np.clip(0.65 + up, 0.35, 1) * growth
     stray = style.disorder * (0.8 * _locks(roots, rng) + 0.45 * rng.normal(size=(count, 3)))
     wave = style.wave * (0.5 + rng.random(count))

@@ -13,6 +13,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from gha.avatars.gaussian_head import GaussianHead
 from gha.avatars.rendering import coarse_camera, composite, render_posed
 from gha.capture.frame import Frame
+from gha.limits import Limit, at_least, between, limited
 
 from .losses import visible_l1, visible_squared_error
 from .metrics import ssim_map
@@ -25,6 +26,16 @@ from .windows import Window, crop_views, sample_window
 FEWEST_FACIAL_LANDMARKS = 66  # they come first among the landmarks; some captures have 68
 
 
+@limited(
+    fine=at_least(0),
+    fine_squared=at_least(0),
+    coarse=at_least(0),
+    alpha=at_least(0),
+    ssim=at_least(0),
+    features=at_least(0),
+    perceptual=at_least(0),
+    perceptual_size=at_least(16),
+)
 @dataclass
 class GaussianLossWeights:
     """Weights of the terms of stage 2."""
@@ -48,6 +59,19 @@ class GaussianLossWeights:
     """Side in pixels of that part."""
 
 
+@limited(
+    learning_rate=at_least(0),
+    decoder_learning_rate=at_least(0),
+    means_learning_rate=at_least(0),
+    features_learning_rate=at_least(0),
+    quats_learning_rate=at_least(0),
+    scales_learning_rate=at_least(0),
+    opacities_learning_rate=at_least(0),
+    pose_learning_rate=at_least(0),
+    zoom=Limit("two numbers from 0.1 to 10, the lower first", lambda z, _: len(z) == 2 and 0.1 <= z[0] <= z[1] <= 10),
+    window=Limit("0, or a multiple of 4 from 16 on", lambda size, _: size == 0 or (size >= 16 and size % 4 == 0)),
+    face_windows=between(0, 1),
+)
 @dataclass
 class GaussianTrainingConfig:
     """How the Gaussian head learns; every parameter group has its own learning rate."""
