@@ -9,7 +9,7 @@ import pytest
 
 from gha.apps.cli import VERBS
 
-SLOW = ("torch", "numba", "scipy", "av", "tensorboard", "viser")
+SLOW = ("torch", "numba", "scipy", "av", "tensorboard")
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROBE = """
 import sys
