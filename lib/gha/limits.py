@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 Config = TypeVar("Config")
 
 _ATTRIBUTE = "__limits__"
+_OTHERS = ""  # no field has this name
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Limit:
     accepts: Callable[[Any, Any], bool]
 
 
-def limited(**limits: Limit) -> Callable[[type[Config]], type[Config]]:
-    """Class decorator of a configuration: limits by the names of its fields."""
+def limited(others: Limit | None = None, /, **limits: Limit) -> Callable[[type[Config]], type[Config]]:
+    """Class decorator of a configuration: limits by the names of its fields, and one for all other numbers."""
 
     def decorate(schema: type[Config]) -> type[Config]:
-        setattr(schema, _ATTRIBUTE, limits)
+        setattr(schema, _ATTRIBUTE, limits if others is None else {**limits, _OTHERS: others})
         return schema
 
     return decorate
@@ -70,7 +71,7 @@ def find_violations(config: Any, prefix: str = "") -> list[str]:
     lines = []
     for field in fields(config):
         value, key = getattr(config, field.name), f"{prefix}{field.name}"
-        limit = limits.get(field.name)
+        limit = limits.get(field.name, limits.get(_OTHERS) if _is_number(value) else None)
         if is_dataclass(value):
             lines += find_violations(value, f"{key}.")
         elif not _is_finite(value):
@@ -78,6 +79,10 @@ def find_violations(config: Any, prefix: str = "") -> list[str]:
         elif limit and not limit.accepts(value, config):
             lines.append(f"{key}: found {value!r}, expected {limit.expected}")
     return lines
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_finite(value: Any) -> bool:

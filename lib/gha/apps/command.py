@@ -46,12 +46,7 @@ def run_command(
     Returns:
         Exit code: 0, or 1 after an error that was reported.
     """
-    parser = argparse.ArgumentParser(
-        prog=program_name(),
-        description=description,
-        epilog=f"{_EPILOG}\n\nkeys:\n{describe_config(schema)}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser(description, f"{_EPILOG}\n\nkeys:\n{describe_config(schema)}")
     default = f"; default: {default_config}" if default_config else ""
     parser.add_argument(
         "--config",
@@ -113,6 +108,16 @@ def import_object(place: str) -> Any:
     """What ``"package.module:name"`` names."""
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def new_parser(description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """A parser under the name the user typed, whose help keeps the lines of description and epilog."""
+    return argparse.ArgumentParser(
+        program_name(),
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def program_name() -> str:

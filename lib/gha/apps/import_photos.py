@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections.abc import Sequence
 
-from .command import program_name
+from .command import new_parser
 
 logger = logging.getLogger(__name__)
 
@@ -20,9 +19,7 @@ Masks are cut out by colour and by where the points are; look at them before tra
 
 def main(argv: Sequence[str]) -> int:
     """Parse the arguments and import; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        program_name(), description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(_DESCRIPTION)
     parser.add_argument("source", metavar="FOLDER", help="folder with photographs and cameras.json")
     parser.add_argument("target", metavar="CAPTURE", help="folder of the capture to write, for example captures/skull")
     parser.add_argument(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from .command import program_name
+from .command import new_parser
 
 _DESCRIPTION = """\
 Film a parametric head with a NeRSemble-like rig: up to 16 cameras over the front 120 degrees, head motion, speech,
@@ -28,12 +28,7 @@ An interrupted run continues when the same command is given again. The same argu
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    parser = argparse.ArgumentParser(
-        program_name(),
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser(_DESCRIPTION, _EXAMPLES)
     add = parser.add_argument
     add("--output", required=True, metavar="FOLDER", help="where the capture is written")
     add(

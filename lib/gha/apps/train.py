@@ -14,7 +14,7 @@ from gha.avatars.transfer import gaussian_head_from_mesh
 from gha.capture import Capture
 from gha.errors import InputError
 from gha.training.avatar_io import Subject, build_gaussian_head, build_mesh_head, subject_of
-from gha.training.checkpoint import has_checkpoint, load_checkpoint
+from gha.training.checkpoint import load_checkpoint
 from gha.training.gaussian_stage import GaussianStage, GaussianTrainingConfig
 from gha.training.loop import restore, train
 from gha.training.mesh_stage import MeshStage
@@ -66,8 +66,8 @@ def _gain_rows(gain: CameraGain | None) -> dict[str, list[str]]:
 
 def _mesh_head(config: MeshRunConfig, run: TrainingRun) -> MeshHead:
     """The head the run has trained so far, or a sphere."""
-    if has_checkpoint(run.folder.checkpoints):
-        return build_mesh_head(load_checkpoint(run.folder.checkpoints, MeshStage.method)).to(run.device)
+    if run.checkpoint:
+        return build_mesh_head(run.checkpoint).to(run.device)
     landmarks = _neutral_landmarks(run.capture)
     head = MeshHead(config.head, run.subject.expression_size, landmarks).to(run.device)
     error = initialize_sphere(head, config.training.sphere_steps, seed=config.loop.seed)
@@ -77,8 +77,8 @@ def _mesh_head(config: MeshRunConfig, run: TrainingRun) -> MeshHead:
 
 def _gaussian_head(config: GaussianRunConfig, run: TrainingRun) -> GaussianHead:
     """The head the run has trained so far, or Gaussians on the surface of a trained mesh head."""
-    if has_checkpoint(run.folder.checkpoints):
-        return build_gaussian_head(load_checkpoint(run.folder.checkpoints, GaussianStage.method)).to(run.device)
+    if run.checkpoint:
+        return build_gaussian_head(run.checkpoint).to(run.device)
     mesh_head = _trained_mesh_head(config, run.subject, run.device)
     lips = list(range(*facial_features(run.subject.facial_landmarks)["mouth"].landmarks))
     head = gaussian_head_from_mesh(mesh_head, lips, config.head, run.subject.expression_size, config.loop.seed)

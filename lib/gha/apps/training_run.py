@@ -13,6 +13,7 @@ from gha.capture import Capture, FrameLoader, SampleSchedule, check_capture, ope
 from gha.errors import InputError
 from gha.training.avatar_io import Subject, describe_subject, naming, subject_of
 from gha.training.checkpoint import has_checkpoint, load_checkpoint
+from gha.training.checkpoint_format import Checkpoint
 from gha.training.refinement import CameraGain
 from gha.training.run_folder import RunFolder
 
@@ -33,6 +34,7 @@ class TrainingRun:
         schedule: what each step sees.
         subject: what the avatar will remember of the recording.
         folder: locked, and logged to.
+        checkpoint: the newest, on the CPU, if the run has begun before.
     """
 
     config: MeshRunConfig | GaussianRunConfig
@@ -42,6 +44,7 @@ class TrainingRun:
     schedule: SampleSchedule
     subject: Subject
     folder: RunFolder
+    checkpoint: Checkpoint | None
 
     def frames(self, first_step: int) -> FrameLoader:
         """One batched frame per step, from ``first_step`` on; close it after use."""
@@ -75,15 +78,15 @@ def open_training_run(config: MeshRunConfig | GaussianRunConfig, stage: str, met
     subject = describe_subject(capture, capture.output_size(cameras, config.data.resolution or None))
     torch.manual_seed(config.loop.seed)
     with RunFolder(Path(config.runs) / config.name / stage, config.loop.tensorboard) as folder:
-        if has_checkpoint(folder.checkpoints):
-            checkpoint = load_checkpoint(folder.checkpoints, method)
+        checkpoint = load_checkpoint(folder.checkpoints, method) if has_checkpoint(folder.checkpoints) else None
+        if checkpoint:
             check_same_subject(subject, subject_of(checkpoint), folder.path)
             check_same_corrections(config, list(capture.split.train_frames), cameras, checkpoint)
             with naming(checkpoint):
                 trained_head = checkpoint.metadata["head"]
             check_continuation(config, trained_head, folder.config_file)
         save_config(config, folder.config_file)
-        yield TrainingRun(config, device, capture, cameras, schedule, subject, folder)
+        yield TrainingRun(config, device, capture, cameras, schedule, subject, folder, checkpoint)
 
 
 def choose_device(name: str) -> torch.device:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .command import program_name
+from .command import new_parser
 
 _DESCRIPTION = """\
 Look at every file of a capture, in the original's layout or in that of this library, and tell all that is wrong with
@@ -41,12 +41,7 @@ examples
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    parser = argparse.ArgumentParser(
-        program_name(),
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser(_DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("capture", metavar="CAPTURE", help="folder with images/, cameras/ and params/")
     add(

@@ -26,16 +26,7 @@ from .windows import Window, crop_views, sample_window
 FEWEST_FACIAL_LANDMARKS = 66  # they come first among the landmarks; some captures have 68
 
 
-@limited(
-    fine=at_least(0),
-    fine_squared=at_least(0),
-    coarse=at_least(0),
-    alpha=at_least(0),
-    ssim=at_least(0),
-    features=at_least(0),
-    perceptual=at_least(0),
-    perceptual_size=at_least(16),
-)
+@limited(at_least(0), perceptual_size=at_least(16))
 @dataclass
 class GaussianLossWeights:
     """Weights of the terms of stage 2."""
@@ -60,14 +51,7 @@ class GaussianLossWeights:
 
 
 @limited(
-    learning_rate=at_least(0),
-    decoder_learning_rate=at_least(0),
-    means_learning_rate=at_least(0),
-    features_learning_rate=at_least(0),
-    quats_learning_rate=at_least(0),
-    scales_learning_rate=at_least(0),
-    opacities_learning_rate=at_least(0),
-    pose_learning_rate=at_least(0),
+    at_least(0),
     zoom=Limit("two numbers from 0.1 to 10, the lower first", lambda z, _: len(z) == 2 and 0.1 <= z[0] <= z[1] <= 10),
     window=Limit("0, or a multiple of 4 from 16 on", lambda size, _: size == 0 or (size >= 16 and size % 4 == 0)),
     face_windows=between(0, 1),
@@ -186,12 +170,12 @@ class GaussianStage:
         truth = composite(view.image * view.mask, view.mask, background)
         fine = composite(predicted.color, predicted.alpha, background)
         coarse = composite(predicted.coarse_color, predicted.coarse_alpha, background)
-        coarse_truth, coarse_mask, coarse_visible = (
-            _shrink(x, self.head.upscale) for x in (truth, view.mask, view.visible)
+        counted = self._emphasis(view)
+        coarse_truth, coarse_mask, coarse_visible, coarse_counted = (
+            _shrink(x, self.head.upscale) for x in (truth, view.mask, view.visible, counted)
         )
 
         weights = self.config.loss
-        counted, coarse_counted = self._emphasis(view, view.visible), self._emphasis(view, coarse_visible)
         terms = {
             "fine": weights.fine * visible_l1(fine, truth, counted),
             "coarse": weights.coarse * visible_l1(coarse, coarse_truth, coarse_counted),
@@ -229,13 +213,12 @@ class GaussianStage:
             about = _random_landmark(frame, view, generator)
         return sample_window(generator, size, window, tuple(self.config.zoom), about)
 
-    def _emphasis(self, frame: Frame, visible: Tensor) -> Tensor:
-        """How much colour errors count where they are ``visible`` [B, V, 1, h, w]: more around mouth and eyes."""
+    def _emphasis(self, frame: Frame) -> Tensor:
+        """How much colour errors count [B, V, 1, H, W]: where they are visible, and more around mouth and eyes."""
         if not self.config.loss.features:
-            return visible
-        camera = frame.camera.resize(visible.shape[-1], visible.shape[-2])
-        boxes = feature_boxes(frame.landmarks, FEWEST_FACIAL_LANDMARKS, camera)
-        return visible * (1 + self.config.loss.features * boxes)
+            return frame.visible
+        boxes = feature_boxes(frame.landmarks, FEWEST_FACIAL_LANDMARKS, frame.camera)
+        return frame.visible * (1 + self.config.loss.features * boxes)
 
     def _background(self, frame: Frame, generator: torch.Generator) -> Tensor:
         shape = (*frame.image.shape[:2], 3, 1, 1)

@@ -19,14 +19,7 @@ from .pictures import picture_row
 from .refinement import CameraGain
 
 
-@limited(
-    rgb=at_least(0),
-    silhouette=at_least(0),
-    landmarks=at_least(0),
-    displacement=at_least(0),
-    surface=at_least(0),
-    laplacian=at_least(0),
-)
+@limited(at_least(0))
 @dataclass
 class MeshLossWeights:
     """Weights of the terms of stage 1; defaults are the released ones."""
@@ -45,7 +38,7 @@ class MeshLossWeights:
     """Uniform Laplacian of the deformed vertices, squared metres."""
 
 
-@limited(learning_rate=at_least(0), landmark_learning_rate=at_least(0), sphere_steps=at_least(0))
+@limited(at_least(0))
 @dataclass
 class MeshTrainingConfig:
     """How the mesh head learns."""

@@ -124,13 +124,19 @@ def feature_box(feature: Feature, landmarks: Tensor, code: HeadCode, camera: Cam
     center = code.to_canonical(points).mean(0)
     if (depth <= 0).any() or not _faces_camera(feature, center, code, camera):
         return None
-    low, high = pixels.amin(0), pixels.amax(0)
-    margin = feature.margin * (high - low).max()
-    (left, top), (right, bottom) = (low - margin).tolist(), (high + margin).tolist()
+    box = _upright_box(feature, pixels, camera)
+    return box if box.any() else None
+
+
+def _upright_box(feature: Feature, pixels: Tensor, camera: Camera) -> Tensor:
+    """Pixels inside the box around the feature's projected landmarks [..., N, 2], as boolean masks [..., 1, H, W]."""
+    low, high = pixels.amin(-2), pixels.amax(-2)
+    margin = feature.margin * (high - low).amax(-1, keepdim=True)
+    (left, top), (right, bottom) = ((edge[..., None]).unbind(-2) for edge in (low - margin, high + margin))
     u = torch.arange(camera.width, device=pixels.device) + 0.5
     v = torch.arange(camera.height, device=pixels.device) + 0.5
-    box = ((v >= top) & (v <= bottom))[:, None] & ((u >= left) & (u <= right))[None, :]
-    return box[None] if box.any() else None
+    box = ((v >= top) & (v <= bottom))[..., :, None] & ((u >= left) & (u <= right))[..., None, :]
+    return box[..., None, :, :]
 
 
 def feature_boxes(landmarks: Tensor, facial_landmarks: int, camera: Camera) -> Tensor:
@@ -144,16 +150,9 @@ def feature_boxes(landmarks: Tensor, facial_landmarks: int, camera: Camera) -> T
         camera: cameras [..., V].
     """
     pixels, _ = camera.project(landmarks[..., None, :, :])
-    u = torch.arange(camera.width, device=pixels.device) + 0.5
-    v = torch.arange(camera.height, device=pixels.device) + 0.5
-    boxes = torch.zeros(*pixels.shape[:-2], camera.height, camera.width, dtype=torch.bool, device=pixels.device)
-    for feature in facial_features(facial_landmarks).values():
-        points = pixels[..., slice(*feature.landmarks), :]
-        low, high = points.amin(-2), points.amax(-2)
-        margin = feature.margin * (high - low).amax(-1, keepdim=True)
-        (left, top), (right, bottom) = ((edge[..., None]).unbind(-2) for edge in (low - margin, high + margin))
-        boxes |= ((v >= top) & (v <= bottom))[..., :, None] & ((u >= left) & (u <= right))[..., None, :]
-    return boxes[..., None, :, :].to(pixels.dtype)
+    features = facial_features(facial_landmarks).values()
+    boxes = [_upright_box(feature, pixels[..., slice(*feature.landmarks), :], camera) for feature in features]
+    return torch.stack(boxes).any(0).to(pixels.dtype)
 
 
 def expression_boxes(
