@@ -43,9 +43,24 @@ def test_blend_by_index_equals_dense_blend(weights):
 
 
 def test_displacement_bound_is_an_option():
-    raw = torch.tensor([100.0])
-    assert make_fields().displacement(raw).item() == pytest.approx(0.3)
-    assert make_fields(bounded_deformation=False).displacement(raw).item() == pytest.approx(30.0)
+    expected = {True: (0.3, 0.05), False: (30.0, 5.0)}
+    for bounded, (by_expression, by_pose) in expected.items():
+        fields = make_fields(bounded_deformation=bounded)
+        for network in (fields.expression_deform, fields.pose_deform):
+            torch.nn.init.zeros_(network.last_layer.weight)
+            torch.nn.init.constant_(network.last_layer.bias, 100.0)
+        condition = fields.condition(torch.zeros(4), torch.zeros(6))
+        encoded = fields.encode_positions(torch.zeros(1, 3))
+        assert fields.expression_displacement(encoded, condition)[0, 0].item() == pytest.approx(by_expression)
+        assert fields.pose_displacement(encoded, condition)[0, 0].item() == pytest.approx(by_pose)
+
+
+def test_deformation_starts_close_to_none():
+    fields = make_fields()
+    condition = fields.condition(torch.rand(4), torch.rand(6))
+    encoded = fields.encode_positions(torch.randn(50, 3))
+    assert fields.expression_displacement(encoded, condition).abs().max() < 0.005
+    assert fields.pose_displacement(encoded, condition).abs().max() < 0.005
 
 
 def test_sigmoid_rgb_leaves_other_channels():

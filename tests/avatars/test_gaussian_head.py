@@ -66,6 +66,7 @@ def identity_head():
         for network in networks:
             network.last_layer.weight.zero_()
             network.last_layer.bias.zero_()
+        head.fields.neck.height.fill_(-10.0)  # all of it is head
     return head
 
 

@@ -70,6 +70,8 @@ def _mesh_head(config: MeshRunConfig, run: TrainingRun) -> MeshHead:
         return build_mesh_head(run.checkpoint).to(run.device)
     landmarks = _neutral_landmarks(run.capture)
     head = MeshHead(config.head, run.subject.expression_size, landmarks).to(run.device)
+    if head.fields.neck:
+        head.fields.neck.place(landmarks, torch.tensor(run.subject.reference_pose))
     error = initialize_sphere(head, config.training.sphere_steps, seed=config.loop.seed)
     logger.info("initial sphere: root mean square error %.4f dm", error)
     return head

@@ -11,25 +11,12 @@ from torch import Tensor, nn
 
 from gha.geometry import blend_weights
 from gha.limits import Limit, at_least, between, limited
-from gha.networks import MLP, encoded_size, positional_encoding
+from gha.networks import MLP, LayerSizes, encoded_size, initialize_near_zero, positional_encoding
+
+from .neck import Neck, NeckConfig
 
 PointNetwork = Callable[[Tensor], Tensor]
 ColorActivation = Callable[[Tensor], Tensor]
-
-
-@limited(width=at_least(1), layers=at_least(0))
-@dataclass
-class LayerSizes:
-    """Hidden layers of one network."""
-
-    width: int = 256
-    """Channels of each hidden layer."""
-    layers: int = 2
-    """Number of hidden layers."""
-
-    def hidden(self) -> list[int]:
-        """Widths of the hidden layers as a list."""
-        return [self.width] * self.layers
 
 
 @limited(
@@ -37,6 +24,7 @@ class LayerSizes:
     color_size=at_least(3),
     frequencies=between(0, 16),
     deform_scale=at_least(0),
+    pose_deform_scale=at_least(0),
     blend_near=at_least(0),
     blend_far=Limit("more than blend_near", lambda value, config: value > config.blend_near),
 )
@@ -59,9 +47,15 @@ class FieldsConfig:
     pose_deform: LayerSizes = field(default_factory=lambda: LayerSizes(256, 2))
     """Displacement from position and pose."""
     deform_scale: float = 0.3
-    """Largest displacement per axis and network, decimetres."""
+    """Largest displacement per axis by expression, decimetres."""
+    pose_deform_scale: float = 0.05
+    """Largest displacement per axis by pose, decimetres; the original's is 0.3, for want of a body."""
     bounded_deformation: bool = True
     """Bound displacements by tanh; without the bound, wide jaw openings are not capped at deform_scale."""
+    body: bool = True
+    """The shoulders stay with the body when the head turns; off (the original): everything turns with the head."""
+    neck: NeckConfig = field(default_factory=NeckConfig)
+    """Where the head ends and the body begins."""
     blend_near: float = 0.1
     """Distance to the nearest landmark at which expression starts to fade (unit: see ``blend_metric``)."""
     blend_far: float = 0.25
@@ -106,6 +100,9 @@ class HeadFields(nn.Module):
         self.pose_color = self.build(config.feature_size, config.pose_color, config.color_size, False)
         self.expression_deform = self.build(position_size, config.expression_deform, 3, True)
         self.pose_deform = self.build(position_size, config.pose_deform, 3, False)
+        for network in (self.expression_deform, self.pose_deform):
+            initialize_near_zero(network)
+        self.neck = Neck(config.frequencies, config.neck) if config.body else None
 
     def build(self, inputs: int, sizes: LayerSizes, outputs: int, by_expression: bool) -> MLP:
         """A network over points that is conditioned on expression or on pose."""
@@ -125,9 +122,16 @@ class HeadFields(nn.Module):
         squared = config.blend_metric == "squared_distance"
         return blend_weights(points, landmarks, config.blend_near, config.blend_far, squared=squared)
 
-    def displacement(self, raw: Tensor) -> Tensor:
-        """Network output to decimetres."""
-        return self.config.deform_scale * (torch.tanh(raw) if self.config.bounded_deformation else raw)
+    def expression_displacement(self, encoded: Tensor, condition: Condition) -> Tensor:
+        """Displacement [..., N, 3] in decimetres of points with a positional encoding [..., N, .]."""
+        return self._displacement(self.expression_deform(encoded, condition.expression), self.config.deform_scale)
+
+    def pose_displacement(self, encoded: Tensor, condition: Condition) -> Tensor:
+        """Displacement [..., N, 3] in decimetres of points with a positional encoding [..., N, .]."""
+        return self._displacement(self.pose_deform(encoded, condition.pose), self.config.pose_deform_scale)
+
+    def _displacement(self, raw: Tensor, scale: float) -> Tensor:
+        return scale * (torch.tanh(raw) if self.config.bounded_deformation else raw)
 
     def encode_positions(self, points: Tensor) -> Tensor:
         """Positional encoding of canonical points [..., 3]."""

@@ -16,10 +16,10 @@ from gha.faces.code import HeadCode
 from gha.geometry import Camera
 from gha.geometry.rotations import axis_angle_to_quaternion, quaternion_multiply
 from gha.limits import Limit, at_least, limited, zero_or_at_least
-from gha.networks import DecoderConfig, SuperResolutionDecoder
+from gha.networks import DecoderConfig, LayerSizes, SuperResolutionDecoder
 from gha.rendering import Gaussians
 
-from .fields import Condition, FieldsConfig, HeadFields, LayerSizes, no_activation, sigmoid_rgb
+from .fields import Condition, FieldsConfig, HeadFields, no_activation, sigmoid_rgb
 from .posed import Posed
 
 ATTRIBUTE_SIZES = (3, 4, 1)  # log-scale, quaternion, opacity logit
@@ -122,15 +122,22 @@ class GaussianHead(nn.Module):
         colors = fields.blended_color(weights, features, condition, activation)
         change = self.config.attributes_scale * self._attributes(weights, features, condition)
         log_scale, quat, opacity = change.split(ATTRIBUTE_SIZES, dim=-1)
+        means, quats = self._to_world(weights, condition, normalize(self.quats + quat, dim=-1), code)
         return Posed(
             gaussians=Gaussians(
-                means=code.to_world(self.means + self._displacement(weights, condition)),
-                quats=self._rotate(normalize(self.quats + quat, dim=-1), code),
+                means=means,
+                quats=quats,
                 scales=torch.exp(self.log_scales + log_scale) * self._world_scale(code),
                 opacities=torch.sigmoid(self.opacity_logits + opacity[..., 0]),
                 features=colors,
             )
         )
+
+    def landmarks(self, code: HeadCode) -> Tensor:
+        """Neutral landmarks moved by the expression [B, L, 3], canonical decimetres."""
+        fields, neutral = self.fields, self.neutral_landmarks
+        condition = fields.condition(code.expression, code.pose)
+        return neutral + fields.expression_displacement(fields.encode_positions(neutral), condition)
 
     def _attributes(self, weights: Tensor, features: Tensor, condition: Condition) -> Tensor:
         return self.fields.blend(
@@ -139,18 +146,20 @@ class GaussianHead(nn.Module):
             lambda ids: self.pose_attributes(features[ids], condition.pose),
         )
 
-    def _displacement(self, weights: Tensor, condition: Condition) -> Tensor:
+    def _to_world(self, weights: Tensor, condition: Condition, quats: Tensor, code: HeadCode) -> tuple[Tensor, Tensor]:
+        """Displaced means, and canonical quaternions [..., N, 4], in world space."""
         fields = self.fields
         encoded = fields.encode_positions(self.means)
-        return fields.blend(
+        points = self.means + fields.blend(
             weights,
-            lambda ids: fields.displacement(fields.expression_deform(encoded[ids], condition.expression)),
-            lambda ids: fields.displacement(fields.pose_deform(encoded[ids], condition.pose)),
+            lambda ids: fields.expression_displacement(encoded[ids], condition),
+            lambda ids: fields.pose_displacement(encoded[ids], condition),
         )
-
-    def _rotate(self, quats: Tensor, code: HeadCode) -> Tensor:
-        head = axis_angle_to_quaternion(code.pose[..., None, :3])
-        return quaternion_multiply(head.expand_as(quats), quats)
+        if fields.neck is None:
+            head = axis_angle_to_quaternion(code.pose[..., None, :3])
+            return code.to_world(points), quaternion_multiply(head.expand_as(quats), quats)
+        share = fields.neck.head_share(self.means, encoded)
+        return fields.neck.to_world(points, share, code), fields.neck.rotate(quats, share, code)
 
     def _world_scale(self, code: HeadCode) -> Tensor:
         scale = code.scale[..., None, :]

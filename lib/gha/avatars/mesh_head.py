@@ -25,9 +25,9 @@ from gha.geometry import (
     marching_tetrahedra,
 )
 from gha.limits import Limit, above, at_least, between, limited, numbers
-from gha.networks import MLP, encoded_size
+from gha.networks import MLP, LayerSizes, encoded_size
 
-from .fields import Condition, FieldsConfig, HeadFields, LayerSizes, sigmoid_rgb
+from .fields import Condition, FieldsConfig, HeadFields, sigmoid_rgb
 from .posed import Mesh, Posed
 
 _BOX = Limit(
@@ -213,7 +213,15 @@ class MeshHead(nn.Module):
         if self.training:
             energy = (displacement[..., :count, :] / self.config.fields.deform_scale).square().sum(-1).mean()
             auxiliaries = MeshHeadAuxiliaries(moved_landmarks, landmark_raw[:, 0], energy, vertices)
-        return Posed(mesh=Mesh(code.to_world(vertices), surface.triangles, colors), auxiliaries=auxiliaries)
+        world = self._to_world(vertices, surface.vertices, code)
+        return Posed(mesh=Mesh(world, surface.triangles, colors), auxiliaries=auxiliaries)
+
+    def _to_world(self, vertices: Tensor, neutral: Tensor, code: HeadCode) -> Tensor:
+        """Deformed vertices [B, N, 3] in world space; their share of the head is that of the neutral ones [N, 3]."""
+        neck = self.fields.neck
+        if neck is None:
+            return code.to_world(vertices)
+        return neck.to_world(vertices, neck.head_share(neutral, self.fields.encode_positions(neutral)), code)
 
     def _color_activation(self, raw: Tensor) -> Tensor:
         return torch.sigmoid(raw) if self.config.fields.color_activation == "original" else sigmoid_rgb(raw)
@@ -224,13 +232,13 @@ class MeshHead(nn.Module):
         encoded = fields.encode_positions(vertices)
 
         def by_expression(ids: Tensor) -> Tensor:
-            return fields.displacement(fields.expression_deform(encoded[ids], condition.expression))
+            return fields.expression_displacement(encoded[ids], condition)
 
         def by_pose(ids: Tensor) -> Tensor:
             if self.config.pose_deform_input == "neutral":
-                return fields.displacement(fields.pose_deform(encoded[ids], condition.pose))
+                return fields.pose_displacement(encoded[ids], condition)
             moved = vertices[ids] + weights[ids, None] * by_expression(ids)
-            return fields.displacement(fields.pose_deform(fields.encode_positions(moved), condition.pose))
+            return fields.pose_displacement(fields.encode_positions(moved), condition)
 
         return fields.blend(weights, by_expression, by_pose)
 

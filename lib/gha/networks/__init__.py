@@ -1,14 +1,16 @@
 """Building blocks with weights: MLP with skip, positional encoding, super-resolution decoder."""
 
 from .decoder import ORIGINAL_DECODER, DecoderConfig, SuperResolutionDecoder
-from .mlp import MLP
+from .mlp import MLP, LayerSizes, initialize_near_zero
 from .positional_encoding import encoded_size, positional_encoding
 
 __all__ = [
     "MLP",
     "ORIGINAL_DECODER",
     "DecoderConfig",
+    "LayerSizes",
     "SuperResolutionDecoder",
     "encoded_size",
+    "initialize_near_zero",
     "positional_encoding",
 ]

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, linear
+
+from gha.limits import at_least, limited
+
+
+@limited(width=at_least(1), layers=at_least(0))
+@dataclass
+class LayerSizes:
+    """Hidden layers of one network."""
+
+    width: int = 256
+    """Channels of each hidden layer."""
+    layers: int = 2
+    """Number of hidden layers."""
+
+    def hidden(self) -> list[int]:
+        """Widths of the hidden layers as a list."""
+        return [self.width] * self.layers
 
 
 class MLP(nn.Module):

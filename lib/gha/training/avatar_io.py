@@ -26,6 +26,9 @@ from .refinement import PoseRefinement
 
 Schema = typing.TypeVar("Schema")
 
+# What younger fields were in checkpoints that do not know them.
+BEFORE_THEY_WERE_OPTIONS: dict[type, dict[str, Any]] = {FieldsConfig: {"body": False, "pose_deform_scale": 0.3}}
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -184,6 +187,7 @@ def _build_pose_refinement(checkpoint: Checkpoint, device: torch.device | str) -
 def from_dict(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
     """A dataclass, with nested ones, from what ``dataclasses.asdict`` made of it."""
     hints = typing.get_type_hints(schema)
+    values = BEFORE_THEY_WERE_OPTIONS.get(schema, {}) | dict(values)
     unknown = set(values) - set(hints)
     if unknown:
         raise InputError(f"{schema.__name__} has no field {sorted(unknown)}; it has {sorted(hints)}")

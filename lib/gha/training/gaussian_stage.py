@@ -44,6 +44,9 @@ class GaussianLossWeights:
     features: float = 0.0
     """Further weight of colour errors in the boxes around mouth and eyes, which are few of the pixels and most of what
     an expression changes; 0: they count like all others."""
+    landmarks: float = 0.0
+    """Neutral landmarks moved by the expression against tracked landmarks, squared decimetres, as in stage 1 without
+    ``landmark_offset``; 0: off. Worth something where tracking is more exact than a pixel."""
     perceptual: float = 0.1
     """LPIPS (VGG) on a random part of the decoded picture; needs the package lpips and its weights."""
     perceptual_size: int = 512
@@ -186,6 +189,9 @@ class GaussianStage:
             alpha_error = visible_l1(predicted.alpha, view.mask, view.visible)
             coarse_alpha_error = visible_l1(predicted.coarse_alpha, coarse_mask, coarse_visible)
             terms["alpha"] = weights.alpha * (alpha_error + coarse_alpha_error)
+        if weights.landmarks:
+            tracked = frame.code.to_canonical(frame.landmarks)
+            terms["landmarks"] = weights.landmarks * (self.head.landmarks(frame.code) - tracked).square().mean()
         if weights.ssim:
             similarity = ssim_map((fine * view.visible).flatten(0, 1), (truth * view.visible).flatten(0, 1))
             terms["ssim"] = weights.ssim * (1 - similarity.mean())
