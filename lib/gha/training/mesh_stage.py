@@ -84,7 +84,7 @@ class MeshStage:
         weights = self.config.loss
         posed = self.head(frame.code)
         mesh, auxiliaries = posed.mesh, posed.auxiliaries
-        rendering = render_mesh(mesh.vertices, mesh.triangles, mesh.colors[..., :3], frame.camera)
+        rendering = render_mesh(mesh.vertices, mesh.triangles, mesh.colors, frame.camera)
         color = self.gain(rendering.attributes, frame.camera_ids) if self.gain else rendering.attributes
         # Softened like the silhouette, or the fitted mesh would stay inside the outline by the width of its fall-off.
         mask = soften_mask(frame.mask)
@@ -96,7 +96,7 @@ class MeshStage:
             "displacement": auxiliaries.displacement_energy,
             "surface": auxiliaries.landmark_distance.abs().mean(),
             # In metres, so that the weight means the same whatever the unit of the world.
-            "laplacian": laplacian_loss(0.1 * auxiliaries.canonical_vertices, mesh.triangles),
+            "laplacian": 0.01 * laplacian_loss(auxiliaries.canonical_vertices, auxiliaries.neighbours),
         }
         return {name: getattr(weights, name) * value for name, value in terms.items()}
 
