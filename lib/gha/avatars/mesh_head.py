@@ -113,23 +113,30 @@ class _CrossedEdges:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Surface vertices in the order of their division, and all that is fixed until the surface is searched again."""
+    """Surface vertices in the order of their division, and all that is fixed until the surface is searched again.
 
-    topology: SurfaceTopology  # edges [N, 2], triangles [F, 3]
+    The learned landmarks come before them, where there are any: the values at the ends of crossed edges are followed by
+    those at the landmarks, each of which is an edge from and to itself.
+    """
+
+    edges: Tensor  # [L + N, 2]
+    triangles: Tensor  # [F, 3], surface vertices from 0
     division: Division
     nearest: Tensor  # [mixed], landmark nearest to each vertex that both expression and pose move
     neighbours: Neighbours
 
     @classmethod
     def of(cls, crossed: _CrossedEdges, values: Tensor, landmarks: Tensor, fields: HeadFields, slack: float) -> _Layout:
-        """Sort the surface vertices, given the values [M, 1 + 3 + feature_size] at the ends of crossed edges."""
+        """Sort the surface vertices, given the values [M + L, 1 + 3 + feature_size]."""
+        count, device = len(crossed.positions), values.device
         edges, triangles = crossed.topology.edges, crossed.topology.triangles
         vertices = interpolate_at_zero(values[:, :4].detach(), edges)[:, 1:]
         order, division, nearest = fields.divide(vertices, landmarks, slack)
-        place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(order), device=order.device))
+        place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(order), device=device))
         triangles = place[triangles]
+        of_landmarks = torch.arange(count, len(values), device=device)[:, None].expand(-1, 2)
         neighbours = Neighbours.of(triangles, len(order), values.dtype)
-        return cls(SurfaceTopology(edges[order], triangles), division, nearest, neighbours)
+        return cls(torch.cat([of_landmarks, edges[order]]), triangles, division, nearest, neighbours)
 
 
 @dataclass(frozen=True)
@@ -194,9 +201,9 @@ class MeshHead(nn.Module):
         """
         crossed = self._crossed_edges() if lattice is None else self._search_all(lattice)
         values = self._values(crossed.positions, crossed.encoded)
-        layout = self._layout_of(crossed, values) if lattice is None else self._lay_out(crossed, values)
-        surface = interpolate_at_zero(values, layout.topology.edges)
-        return NeutralSurface(surface[:, 1:4], surface[:, 4:], layout.topology.triangles)
+        layout = self._lay_out(crossed, values)
+        surface = interpolate_at_zero(values, layout.edges)
+        return NeutralSurface(surface[:, 1:4], surface[:, 4:], layout.triangles)
 
     def _values(self, positions: Tensor, encoded: Tensor) -> Tensor:
         """Signed distance, vertex with its offset, and feature [M, 1 + 3 + feature_size] at positions [M, 3]."""
@@ -263,7 +270,7 @@ class MeshHead(nn.Module):
             auxiliaries = MeshHeadAuxiliaries(
                 moved_landmarks, sdf[: len(landmarks), 0], energy, vertices, layout.neighbours
             )
-        return Posed(mesh=Mesh(code.to_world(vertices), layout.topology.triangles, colors), auxiliaries=auxiliaries)
+        return Posed(mesh=Mesh(code.to_world(vertices), layout.triangles, colors), auxiliaries=auxiliaries)
 
     def _interpolate(self, values: Tensor, layout: _Layout, landmarks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Signed distance [L + N, 1], position and feature of landmarks [L, 3] and of surface vertices.
@@ -273,9 +280,7 @@ class MeshHead(nn.Module):
             layout: of the surface.
             landmarks: where the last rows of ``values`` are.
         """
-        ids = torch.arange(len(values) - len(landmarks), len(values), device=values.device)
-        edges = torch.cat([ids[:, None].expand(-1, 2), layout.topology.edges])  # landmarks: from and to themselves
-        sdf, points, features = interpolate_at_zero(values, edges).split([1, 3, values.shape[1] - 4], dim=-1)
+        sdf, points, features = interpolate_at_zero(values, layout.edges).split([1, 3, values.shape[1] - 4], dim=-1)
         if not self.config.landmark_offset:
             points = torch.cat([landmarks, points[len(landmarks) :]])
         return sdf, points, features

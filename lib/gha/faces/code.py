@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from gha.geometry.rotations import axis_angle_to_matrix
 from gha.geometry.similarity import canonical_to_world, world_to_canonical
 
 
@@ -42,8 +44,16 @@ class HeadCode:
 
     def to_world(self, points: Tensor) -> Tensor:
         """Canonical points [..., N, 3] in decimetres to world space: ``scale * R x + t``."""
-        return canonical_to_world(points, self.pose, self.scale)
+        return canonical_to_world(points, self.pose, self.scale, self._rotation())
 
     def to_canonical(self, points: Tensor) -> Tensor:
         """World points [..., N, 3] to canonical decimetres."""
-        return world_to_canonical(points, self.pose, self.scale)
+        return world_to_canonical(points, self.pose, self.scale, self._rotation())
+
+    def _rotation(self) -> Tensor:
+        """Rotation matrices [..., 3, 3] of the pose; a pose that is learned needs them anew in every graph."""
+        return axis_angle_to_matrix(self.pose[..., :3]) if self.pose.requires_grad else self._constant_rotation
+
+    @cached_property
+    def _constant_rotation(self) -> Tensor:
+        return axis_angle_to_matrix(self.pose[..., :3])
