@@ -13,13 +13,12 @@ from .mesh_interpolation import (
     CoveredPixels,
     face_normals,
     find_covered,
-    interpolate,
     perspective_weights,
     scatter_pixels,
 )
 from .mesh_projection import ScreenMesh, project_mesh, unflatten_images
-from .mesh_silhouette import SOFT_REACH, soft_silhouette
-from .mesh_visibility import NEAR, find_visible
+from .mesh_silhouette import SOFT_REACH
+from .mesh_visibility import NEAR, find_visible, load_shading
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class MeshRendering:
     @cached_property
     def depth(self) -> Tensor:
         """[..., (V,) 1, H, W] z-depth in camera space, differentiable in the vertices."""
-        return self.covered.scatter(self.covered.weights_and_depth[1])
+        return self.covered.scatter(perspective_weights(self.covered.mesh, self.covered.pixels)[1])
 
     @cached_property
     def normals(self) -> Tensor:
@@ -72,11 +71,6 @@ class Covered:
     def pixels(self) -> CoveredPixels:
         """Which they are."""
         return find_covered(self.mesh, self.face_ids)
-
-    @cached_property
-    def weights_and_depth(self) -> tuple[Tensor, Tensor]:
-        """Perspective-correct barycentrics [P, 3] and z-depth [P, 1]."""
-        return perspective_weights(self.mesh, self.pixels)
 
     def scatter(self, values: Tensor) -> Tensor:
         """Images [..., (V,) C, H, W] of values [P, C], zero elsewhere."""
@@ -111,11 +105,10 @@ def render_mesh(
     mesh = project_mesh(vertices, triangles, camera, near)
     attributes = _per_geometry(attributes, vertices)
     face_ids, edge_ids = find_visible(mesh, backend, SOFT_REACH)
-    covered = Covered(mesh, face_ids)
-    soft_mask = covered.images(soft_silhouette(mesh, face_ids, edge_ids))
-    weights, _ = covered.weights_and_depth
-    drawn = covered.scatter(interpolate(mesh, covered.pixels, weights, attributes))
-    return MeshRendering(drawn, soft_mask, covered, vertices.reshape(-1, *vertices.shape[-2:]))
+    draw_attributes, draw_silhouette = load_shading(backend, vertices.device)
+    soft_mask = unflatten_images(mesh, draw_silhouette(mesh, face_ids, edge_ids))
+    drawn = unflatten_images(mesh, draw_attributes(mesh, face_ids, attributes))
+    return MeshRendering(drawn, soft_mask, Covered(mesh, face_ids), vertices.reshape(-1, *vertices.shape[-2:]))
 
 
 def _per_geometry(attributes: Tensor, vertices: Tensor) -> Tensor:

@@ -17,11 +17,13 @@ SOFT_SCALE = 1.5
 SOFT_REACH = 3.0
 """Pixels: how far from the outline the soft silhouette ends."""
 
+LOWEST = math.exp(-((SOFT_REACH / SOFT_SCALE) ** 2))
+"""The bell at ``SOFT_REACH``, by which it is lowered."""
+
 
 def fall_off(squared_distance: Tensor) -> Tensor:
     """From 1 on the outline to 0 at ``SOFT_REACH`` pixels, by the squared distance to it in square pixels."""
-    end = math.exp(-((SOFT_REACH / SOFT_SCALE) ** 2))
-    return (((-squared_distance / SOFT_SCALE**2).exp() - end) / (1 - end)).clamp_min(0)
+    return (((-squared_distance / SOFT_SCALE**2).exp() - LOWEST) / (1 - LOWEST)).clamp_min(0)
 
 
 def soft_silhouette(mesh: ScreenMesh, face_ids: Tensor, edge_ids: Tensor) -> Tensor:
