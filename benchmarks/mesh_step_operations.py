@@ -56,7 +56,7 @@ class OperatorCount(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name.removeprefix("aten::")
         label = f"{name:32} {_place()}" if self.places else name
-        if name not in NO_LAUNCH and not _is_view(func):
+        if name not in NO_LAUNCH and not name.startswith("profiler::") and not _is_view(func):
             self.launches[label] += 1
         if name in WAITS or (name in ("index", "index_put_") and _indexed_by_booleans(args)):
             self.waits[label] += 1

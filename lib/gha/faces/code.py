@@ -32,10 +32,12 @@ class HeadCode:
     eyelids: Tensor | None = None
     identity: Tensor | None = None
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> HeadCode:
-        """The same code on another device or in another precision."""
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None, non_blocking: bool = False
+    ) -> HeadCode:
+        """The same code on another device or in another precision; ``non_blocking`` as of a tensor."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{n: v.to(device, dtype) for n, v in tensors.items() if v is not None})
+        return replace(self, **{n: v.to(device, dtype, non_blocking) for n, v in tensors.items() if v is not None})
 
     def __getitem__(self, index: int | slice | Tensor) -> HeadCode:
         """Select along the first leading dimension of every tensor."""
