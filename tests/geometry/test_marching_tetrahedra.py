@@ -6,10 +6,10 @@ import torch
 from gha.geometry import (
     SurfaceTopology,
     TetrahedralLattice,
-    crossing_fraction,
     euler_characteristic,
     face_areas,
     face_normals,
+    interpolate_at_zero,
     interpolate_on_edges,
     is_closed,
     marching_tetrahedra,
@@ -123,6 +123,14 @@ def test_interpolation_gradients():
     assert torch.autograd.gradcheck(lambda v, s: interpolate_on_edges(v, s, edges), (values, sdf))
 
 
+def test_an_edge_from_a_vertex_to_itself_gives_what_is_there():
+    values = torch.randn(3, 4, requires_grad=True)
+    found = interpolate_at_zero(values, torch.tensor([[2, 2], [0, 0]]))
+    torch.testing.assert_close(found, values[[2, 0]])
+    (gradient,) = torch.autograd.grad(found.sum(), values)
+    torch.testing.assert_close(gradient, torch.tensor([[1.0], [0.0], [1.0]]).expand(3, 4))
+
+
 @pytest.mark.parametrize(
     ("inside", "outside", "expected"),
     [
@@ -137,7 +145,7 @@ def test_interpolation_gradients():
 )
 def test_degenerate_crossings_stay_on_the_edge_with_finite_gradients(inside, outside, expected):
     sdf = torch.tensor([inside, outside], requires_grad=True)
-    fraction = crossing_fraction(sdf, torch.tensor([[0, 1]]))
+    fraction = interpolate_on_edges(torch.tensor([[0.0], [1.0]]), sdf, torch.tensor([[0, 1]]))
     assert float(fraction.detach()) == pytest.approx(expected)
     (gradient,) = torch.autograd.grad(fraction.sum(), sdf)
     assert gradient.isfinite().all()

@@ -42,10 +42,11 @@ def concatenated(mlp, points, condition):
 
 @pytest.mark.parametrize("hidden", [[], [16], [16, 12], [16, 12, 8, 10]])
 @pytest.mark.parametrize("condition_size", [0, 5])
-def test_split_products_equal_concatenation(hidden, condition_size):
+@pytest.mark.parametrize("batch", [1, 2])
+def test_split_products_equal_concatenation(hidden, condition_size, batch):
     mlp = MLP(7, hidden, 3, condition_size).double()
-    points = torch.randn(2, 9, 7, dtype=torch.float64)
-    condition = torch.randn(2, condition_size, dtype=torch.float64) if condition_size else None
+    points = torch.randn(batch, 9, 7, dtype=torch.float64)
+    condition = torch.randn(batch, condition_size, dtype=torch.float64) if condition_size else None
     torch.testing.assert_close(mlp(points, condition), concatenated(mlp, points, condition))
 
 
@@ -74,3 +75,9 @@ def test_positional_encoding_order_and_size():
     expected = [x, x.sin(), x.cos(), (2 * x).sin(), (2 * x).cos()]
     torch.testing.assert_close(encoded, torch.cat(expected, dim=-1)[0])
     assert (encoded_size(3, 4), encoded_size(6, 4)) == (27, 54)
+
+
+@pytest.mark.parametrize("frequencies", [0, 4])
+def test_gradient_of_the_encoding(frequencies):
+    x = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda points: positional_encoding(points, frequencies), x)

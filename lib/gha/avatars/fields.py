@@ -9,10 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gha.geometry import blend_weights
+from gha.geometry import blend_weights, nearest_index
 from gha.limits import Limit, at_least, between, limited
 from gha.networks import MLP, LayerSizes, encoded_size, initialize_near_zero, positional_encoding
 
+from .division import Division
 from .neck import Neck, NeckConfig
 
 PointNetwork = Callable[[Tensor], Tensor]
@@ -116,11 +117,36 @@ class HeadFields(nn.Module):
             expression = torch.cat([expression, encoded], dim=-1)
         return Condition(expression, encoded)
 
-    def blend_weights(self, points: Tensor, landmarks: Tensor) -> Tensor:
-        """Share of expression [N] in [0, 1] at canonical points [N, 3]; pose has the rest."""
+    def blend_weights(self, points: Tensor, landmarks: Tensor, nearest: Tensor | None = None) -> Tensor:
+        """Share of expression [N] in [0, 1] at canonical points [N, 3]; pose has the rest.
+
+        ``nearest`` [N] names the landmark nearest to each point, where that is known.
+        """
         config = self.config
         squared = config.blend_metric == "squared_distance"
-        return blend_weights(points, landmarks, config.blend_near, config.blend_far, squared=squared)
+        return blend_weights(points, landmarks, config.blend_near, config.blend_far, squared, nearest)
+
+    @torch.no_grad()
+    def divide(self, points: Tensor, landmarks: Tensor, slack: float) -> tuple[Tensor, Division, Tensor]:
+        """Sort points by the networks that matter to them.
+
+        Args:
+            points: canonical [N, 3].
+            landmarks: canonical [L, 3].
+            slack: decimetres by which points may move without changing the network that they are moved by alone.
+
+        Returns:
+            Point ids [N] in the order of the division, the division, and the landmark [mixed] nearest to each point
+            that both networks move.
+        """
+        config = self.config
+        nearest = nearest_index(points, landmarks)
+        distance = (points - landmarks[nearest]).norm(dim=-1)
+        power = 0.5 if config.blend_metric == "squared_distance" else 1.0
+        part = (distance > config.blend_near**power - slack).int() + (distance >= config.blend_far**power + slack)
+        order = part.argsort(stable=True)
+        division = Division(*torch.bincount(part, minlength=3).tolist())
+        return order, division, nearest[order[division.near : division.near + division.mixed]]
 
     def expression_displacement(self, encoded: Tensor, condition: Condition) -> Tensor:
         """Displacement [..., N, 3] in decimetres of points with a positional encoding [..., N, .]."""

@@ -6,7 +6,6 @@ moves and colours it near facial landmarks, head pose elsewhere; a similarity tr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,16 +16,19 @@ from gha.faces.code import HeadCode
 from gha.geometry import (
     ActiveTetrahedra,
     Camera,
+    Neighbours,
     SurfaceTopology,
     SurfaceTracker,
     TetrahedralLattice,
     extract_sparse,
-    interpolate_on_edges,
+    interpolate_at_zero,
     marching_tetrahedra,
+    mean_square,
 )
 from gha.limits import Limit, above, at_least, between, limited, numbers
 from gha.networks import MLP, LayerSizes, encoded_size
 
+from .division import Division
 from .fields import Condition, FieldsConfig, HeadFields, sigmoid_rgb
 from .posed import Mesh, Posed
 
@@ -75,6 +77,10 @@ class MeshHeadConfig:
     """The whole lattice is searched at every so many searches; in between only the surroundings of the last surface."""
 
 
+_SLACK = 0.25
+"""Lattice edges by which the surface may move between two searches without a vertex needing another network."""
+
+
 @dataclass(frozen=True)
 class NeutralSurface:
     """The surface before expression and pose.
@@ -95,17 +101,42 @@ class _CrossedEdges:
     """Lattice vertices at the ends of edges that the surface crosses, and how its vertices and triangles follow."""
 
     positions: Tensor  # [M, 3]
+    encoded: Tensor  # [M, P]
     topology: SurfaceTopology
 
     @classmethod
-    def of(cls, lattice: TetrahedralLattice, signed_distance: Callable[[Tensor], Tensor]) -> _CrossedEdges:
-        """Search the whole lattice."""
-        return cls.from_active(extract_sparse(lattice, signed_distance))
+    def of(cls, active: ActiveTetrahedra, fields: HeadFields) -> _CrossedEdges:
+        """Triangulate inside the tetrahedra that a search found."""
+        topology = marching_tetrahedra(active.sdf, active.tets)
+        return cls(active.vertices, fields.encode_positions(active.vertices), topology)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Surface vertices in the order of their division, and all that is fixed until the surface is searched again.
+
+    The learned landmarks come before them, where there are any: the values at the ends of crossed edges are followed by
+    those at the landmarks, each of which is an edge from and to itself.
+    """
+
+    edges: Tensor  # [L + N, 2]
+    triangles: Tensor  # [F, 3], surface vertices from 0
+    division: Division
+    nearest: Tensor  # [mixed], landmark nearest to each vertex that both expression and pose move
+    neighbours: Neighbours
 
     @classmethod
-    def from_active(cls, active: ActiveTetrahedra) -> _CrossedEdges:
-        """Triangulate inside the tetrahedra that a search found."""
-        return cls(active.vertices, marching_tetrahedra(active.sdf, active.tets))
+    def of(cls, crossed: _CrossedEdges, values: Tensor, landmarks: Tensor, fields: HeadFields, slack: float) -> _Layout:
+        """Sort the surface vertices, given the values [M + L, 1 + 3 + feature_size]."""
+        count, device = len(crossed.positions), values.device
+        edges, triangles = crossed.topology.edges, crossed.topology.triangles
+        vertices = interpolate_at_zero(values[:, :4].detach(), edges)[:, 1:]
+        order, division, nearest = fields.divide(vertices, landmarks, slack)
+        place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(order), device=device))
+        triangles = place[triangles]
+        of_landmarks = torch.arange(count, len(values), device=device)[:, None].expand(-1, 2)
+        neighbours = Neighbours.of(triangles, len(order), values.dtype)
+        return cls(torch.cat([of_landmarks, edges[order]]), triangles, division, nearest, neighbours)
 
 
 @dataclass(frozen=True)
@@ -115,14 +146,16 @@ class MeshHeadAuxiliaries:
     Attributes:
         landmarks: neutral landmarks moved by the expression [B, L, 3], canonical decimetres.
         landmark_distance: signed distance at the neutral landmarks [L].
-        displacement_energy: mean squared displacement of both networks, relative to their scale.
+        displacement_energy: mean squared displacement by both networks, relative to the largest by expression.
         canonical_vertices: deformed vertices before the similarity transform [B, N, 3].
+        neighbours: which of them are neighbours.
     """
 
     landmarks: Tensor
     landmark_distance: Tensor
     displacement_energy: Tensor
     canonical_vertices: Tensor
+    neighbours: Neighbours
 
 
 class MeshHead(nn.Module):
@@ -146,15 +179,12 @@ class MeshHead(nn.Module):
         self.neutral_landmarks = nn.Parameter(landmarks.detach().clone())
         self._tracker: SurfaceTracker | None = None
         self._crossed: _CrossedEdges | None = None
+        self._layout: _Layout | None = None
         self._age = 0
 
     def signed_distance(self, positions: Tensor) -> Tensor:
         """Signed distance [M] at canonical positions [M, 3], positive outside; not exactly a distance."""
         return self.geometry(self.fields.encode_positions(positions))[..., 0]
-
-    def offset(self, raw: Tensor) -> Tensor:
-        """Vertex offset in decimetres from the network's raw offset channels [..., 3]."""
-        return torch.tanh(raw) * (self.config.offset_fraction * self.config.edge_mm / 100)
 
     def lattice(self, edge_mm: float) -> TetrahedralLattice:
         """A lattice over the head's bounds, on the head's device."""
@@ -169,78 +199,121 @@ class MeshHead(nn.Module):
         Raises:
             TrainingError: the signed distance has one sign everywhere.
         """
-        crossed = self._search() if lattice is None else _CrossedEdges.of(lattice, self.signed_distance)
-        return self._surface(crossed, self.geometry(self.fields.encode_positions(crossed.positions)))
+        crossed = self._crossed_edges() if lattice is None else self._search_all(lattice)
+        values = self._values(crossed.positions, crossed.encoded)
+        layout = self._lay_out(crossed, values)
+        surface = interpolate_at_zero(values, layout.edges)
+        return NeutralSurface(surface[:, 1:4], surface[:, 4:], layout.triangles)
 
-    def _surface(self, crossed: _CrossedEdges, raw: Tensor) -> NeutralSurface:
-        """Interpolate the network's raw output [M, 4 + feature_size] at the ends of crossed edges."""
-        values = torch.cat([crossed.positions + self.offset(raw[:, 1:4]), torch.tanh(raw[:, 4:])], dim=-1)
-        values = interpolate_on_edges(values, raw[:, 0], crossed.topology.edges)
-        return NeutralSurface(values[:, :3], values[:, 3:], crossed.topology.triangles)
+    def _values(self, positions: Tensor, encoded: Tensor) -> Tensor:
+        """Signed distance, vertex with its offset, and feature [M, 1 + 3 + feature_size] at positions [M, 3]."""
+        feature_size = self.config.fields.feature_size
+        distance, others = self.geometry(encoded).split([1, 3 + feature_size], dim=-1)
+        offset, features = torch.tanh(others).split([3, feature_size], dim=-1)
+        reach = self.config.offset_fraction * self.config.edge_mm / 100  # decimetres
+        return torch.cat([distance, torch.add(positions, offset, alpha=reach), features], dim=-1)
 
-    def _search(self) -> _CrossedEdges:
+    def _search_all(self, lattice: TetrahedralLattice) -> _CrossedEdges:
+        return _CrossedEdges.of(extract_sparse(lattice, self.signed_distance), self.fields)
+
+    def _crossed_edges(self) -> _CrossedEdges:
         """Crossed edges: while training, of a search some steps ago near the surface before; otherwise exact."""
         if not self.training:
-            return _CrossedEdges.of(self.lattice(self.config.edge_mm), self.signed_distance)
+            return self._search_all(self.lattice(self.config.edge_mm))
         device = self.neutral_landmarks.device
         if self._tracker is None or self._tracker.lattice.device != device:
             self._tracker = SurfaceTracker(self.lattice(self.config.edge_mm), self.config.full_search_interval)
-            self._crossed, self._age = None, 0
+            self._crossed, self._layout, self._age = None, None, 0
         if self._crossed is None or self._age >= self.config.search_interval:
-            self._crossed, self._age = _CrossedEdges.from_active(self._tracker.extract(self.signed_distance)), 0
+            self._crossed = _CrossedEdges.of(self._tracker.extract(self.signed_distance), self.fields)
+            self._layout, self._age = None, 0
         self._age += 1
         return self._crossed
 
+    def _layout_of(self, crossed: _CrossedEdges, values: Tensor) -> _Layout:
+        """The layout of the surface: while training, as old as the crossed edges; otherwise exact."""
+        if not self.training:
+            return self._lay_out(crossed, values)
+        if self._layout is None:
+            slack = _SLACK * self.config.edge_mm / 100 if self.config.search_interval > 1 else 0.0
+            self._layout = self._lay_out(crossed, values, slack)
+        return self._layout
+
+    def _lay_out(self, crossed: _CrossedEdges, values: Tensor, slack: float = 0.0) -> _Layout:
+        return _Layout.of(crossed, values, self.neutral_landmarks, self.fields, slack)
+
     def forward(self, code: HeadCode, camera: Camera | None = None) -> Posed:
-        """Pose the head for codes with leading dimension B; auxiliaries are computed in training mode only."""
-        crossed = self._search()
+        """Pose the head for codes with leading dimension B.
+
+        In training mode auxiliaries are computed as well, and of the colours only the RGB that is compared.
+        """
+        crossed = self._crossed_edges()
         # The learned landmarks ride along with the surface, as points that only the expression moves: one pass of
         # each network serves both.
         landmarks = self.neutral_landmarks if self.training else self.neutral_landmarks[:0]
-        raw = self.geometry(self.fields.encode_positions(torch.cat([crossed.positions, landmarks])))
-        raw, landmark_raw = raw.split([len(crossed.positions), len(landmarks)])
-        surface = self._surface(crossed, raw)
-        start = landmarks + self.offset(landmark_raw[:, 1:4]) if self.config.landmark_offset else landmarks
-        points = torch.cat([surface.vertices, start])
-        weights = self.fields.blend_weights(surface.vertices, self.neutral_landmarks)
+        encoded = torch.cat([crossed.encoded, self.fields.encode_positions(landmarks)])
+        values = self._values(torch.cat([crossed.positions, landmarks]), encoded)
+        layout = self._layout_of(crossed, values)
+        sdf, points, features = self._interpolate(values, layout, landmarks)
+        division = layout.division.with_leading(len(landmarks))
+        weights = self.fields.blend_weights(division.mixed_part(points), self.neutral_landmarks, layout.nearest)
         condition = self.fields.condition(code.expression, code.pose)
-        displacement = self._displacement(points, torch.cat([weights, weights.new_ones(len(landmarks))]), condition)
+        encoded_points = self.fields.encode_positions(points)
+        displacement = self._displacement(points, encoded_points, division, weights, condition)
 
-        count = len(surface.vertices)
-        vertices, moved_landmarks = (points + displacement).split([count, len(landmarks)], dim=-2)
-        colors = self.fields.blended_color(weights, surface.features, condition, self._color_activation)
+        sizes = [len(landmarks), len(points) - len(landmarks)]
+        moved_landmarks, vertices = (points + displacement).split(sizes, dim=-2)
+        colors = self._colors(features, layout.division.skipping(len(landmarks)), weights, condition)
         auxiliaries = None
         if self.training:
-            energy = (displacement[..., :count, :] / self.config.fields.deform_scale).square().sum(-1).mean()
-            auxiliaries = MeshHeadAuxiliaries(moved_landmarks, landmark_raw[:, 0], energy, vertices)
-        world = self._to_world(vertices, surface.vertices, code)
-        return Posed(mesh=Mesh(world, surface.triangles, colors), auxiliaries=auxiliaries)
+            energy = 3 * mean_square(displacement.split(sizes, dim=-2)[1]) / self.config.fields.deform_scale**2
+            auxiliaries = MeshHeadAuxiliaries(
+                moved_landmarks, sdf[: len(landmarks), 0], energy, vertices, layout.neighbours
+            )
+        world = self._to_world(vertices, *(x[len(landmarks) :] for x in (points, encoded_points)), code)
+        return Posed(mesh=Mesh(world, layout.triangles, colors), auxiliaries=auxiliaries)
 
-    def _to_world(self, vertices: Tensor, neutral: Tensor, code: HeadCode) -> Tensor:
+    def _to_world(self, vertices: Tensor, neutral: Tensor, encoded: Tensor, code: HeadCode) -> Tensor:
         """Deformed vertices [B, N, 3] in world space; their share of the head is that of the neutral ones [N, 3]."""
         neck = self.fields.neck
         if neck is None:
             return code.to_world(vertices)
-        return neck.to_world(vertices, neck.head_share(neutral, self.fields.encode_positions(neutral)), code)
+        return neck.to_world(vertices, neck.head_share(neutral, encoded), code)
 
-    def _color_activation(self, raw: Tensor) -> Tensor:
-        return torch.sigmoid(raw) if self.config.fields.color_activation == "original" else sigmoid_rgb(raw)
+    def _interpolate(self, values: Tensor, layout: _Layout, landmarks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Signed distance [L + N, 1], position and feature of landmarks [L, 3] and of surface vertices.
 
-    def _displacement(self, vertices: Tensor, weights: Tensor, condition: Condition) -> Tensor:
-        """Displacement [B, N, 3] of neutral vertices [N, 3] by both networks."""
+        Args:
+            values: at the ends of crossed edges, then at the landmarks.
+            layout: of the surface.
+            landmarks: where the last rows of ``values`` are.
+        """
+        sdf, points, features = interpolate_at_zero(values, layout.edges).split([1, 3, values.shape[1] - 4], dim=-1)
+        if not self.config.landmark_offset:
+            points = torch.cat([landmarks, points[len(landmarks) :]])
+        return sdf, points, features
+
+    def _colors(self, features: Tensor, division: Division, weights: Tensor, condition: Condition) -> Tensor:
+        """Colours [B, N, C] from features [N, feature_size]; while training, the three that are compared."""
+        fields, count = self.fields, 3 if self.training else self.config.fields.color_size
+        activation = torch.sigmoid if self.training or fields.config.color_activation == "original" else sigmoid_rgb
+        leading, trailing = division.parts(features)
+        by_expression = fields.expression_color(leading, condition.expression)[..., :count]
+        by_pose = fields.pose_color(trailing, condition.pose)[..., :count]
+        return division.blend(weights, activation(by_expression), activation(by_pose))
+
+    def _displacement(
+        self, points: Tensor, encoded: Tensor, division: Division, weights: Tensor, condition: Condition
+    ) -> Tensor:
+        """Displacement [B, N, 3] by both networks of neutral points [N, 3] with their positional encoding."""
         fields = self.fields
-        encoded = fields.encode_positions(vertices)
-
-        def by_expression(ids: Tensor) -> Tensor:
-            return fields.expression_displacement(encoded[ids], condition)
-
-        def by_pose(ids: Tensor) -> Tensor:
-            if self.config.pose_deform_input == "neutral":
-                return fields.pose_displacement(encoded[ids], condition)
-            moved = vertices[ids] + weights[ids, None] * by_expression(ids)
-            return fields.pose_displacement(fields.encode_positions(moved), condition)
-
-        return fields.blend(weights, by_expression, by_pose)
+        leading, trailing = division.parts(encoded)
+        by_expression = fields.expression_displacement(leading, condition)
+        if self.config.pose_deform_input == "deformed":
+            still = by_expression.new_zeros(*by_expression.shape[:-2], division.mixed + division.far, 3)
+            moved = (points + division.blend(weights, by_expression, still))[..., division.near :, :]
+            trailing = fields.encode_positions(moved)
+        return division.blend(weights, by_expression, fields.pose_displacement(trailing, condition))
 
     def decode(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """Rendered colours [B, C, h, w] over black: the first three channels are the picture."""

@@ -36,10 +36,12 @@ class Frame:
     camera_ids: tuple[str, ...] | tuple[tuple[str, ...], ...]
 
     def to(self, device: torch.device | str) -> Frame:
-        """Move to a device and turn uint8 images into floats in [0, 1]."""
+        """Move to a device, without waiting for what it still has to do, and turn uint8 into floats in [0, 1]."""
+        # Towards the host nobody would know when a copy has arrived.
+        to_device = torch.device(device).type != "cpu"
 
         def to_float(image: Tensor) -> Tensor:
-            moved = image.to(device, non_blocking=True)
+            moved = image.to(device, non_blocking=to_device)
             return moved.float() / 255 if moved.dtype == torch.uint8 else moved
 
         return replace(
@@ -47,7 +49,7 @@ class Frame:
             image=to_float(self.image),
             mask=to_float(self.mask),
             visible=to_float(self.visible),
-            camera=self.camera.to(device),
-            code=self.code.to(device),
-            landmarks=self.landmarks.to(device),
+            camera=self.camera.to(device, non_blocking=to_device),
+            code=self.code.to(device, non_blocking=to_device),
+            landmarks=self.landmarks.to(device, non_blocking=to_device),
         )

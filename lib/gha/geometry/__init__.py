@@ -9,8 +9,17 @@ from .connectivity import (
     largest_component,
     unique_edges,
 )
-from .marching_tetrahedra import SurfaceTopology, crossing_fraction, interpolate_on_edges, marching_tetrahedra
-from .mesh import area_vectors, face_areas, face_normals, laplacian_loss, uniform_laplacian, vertex_normals
+from .marching_tetrahedra import SurfaceTopology, interpolate_at_zero, interpolate_on_edges, marching_tetrahedra
+from .mesh import (
+    Neighbours,
+    area_vectors,
+    face_areas,
+    face_normals,
+    laplacian_loss,
+    mean_square,
+    uniform_laplacian,
+    vertex_normals,
+)
 from .nearest import blend_weights, nearest_index, nearest_squared_distance, neighbour_distance
 from .rotations import (
     axis_angle_to_matrix,
@@ -30,6 +39,7 @@ from .tetrahedra import TetrahedralLattice
 __all__ = [
     "ActiveTetrahedra",
     "Camera",
+    "Neighbours",
     "SurfaceTopology",
     "SurfaceTracker",
     "TetrahedralLattice",
@@ -39,12 +49,12 @@ __all__ = [
     "blend_weights",
     "canonical_to_world",
     "connected_components",
-    "crossing_fraction",
     "euler_characteristic",
     "extract_sparse",
     "face_adjacency",
     "face_areas",
     "face_normals",
+    "interpolate_at_zero",
     "interpolate_on_edges",
     "is_closed",
     "laplacian_loss",
@@ -52,6 +62,7 @@ __all__ = [
     "marching_tetrahedra",
     "matrix_to_axis_angle",
     "matrix_to_quaternion",
+    "mean_square",
     "nearest_index",
     "nearest_squared_distance",
     "neighbour_distance",

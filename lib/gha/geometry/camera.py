@@ -55,9 +55,11 @@ class Camera:
         """Select along the first leading dimension, as a tensor would."""
         return replace(self, w2c=self.w2c[index], K=self.K[index])
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Camera:
-        """The same camera on another device or in another precision."""
-        return replace(self, w2c=self.w2c.to(device, dtype), K=self.K.to(device, dtype))
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None, non_blocking: bool = False
+    ) -> Camera:
+        """The same camera on another device or in another precision; ``non_blocking`` as of a tensor."""
+        return replace(self, w2c=self.w2c.to(device, dtype, non_blocking), K=self.K.to(device, dtype, non_blocking))
 
     def to_camera_space(self, points: Tensor) -> Tensor:
         """World points [..., N, 3] in camera axes; leading dimensions broadcast with the camera's."""

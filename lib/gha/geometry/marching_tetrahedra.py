@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from itertools import permutations
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 
 @dataclass(frozen=True)
@@ -60,20 +63,6 @@ def marching_tetrahedra(sdf: Tensor, tets: Tensor) -> SurfaceTopology:
     return SurfaceTopology(torch.stack([unique // count, unique % count], dim=-1), triangles)
 
 
-def crossing_fraction(sdf: Tensor, edges: Tensor) -> Tensor:
-    """Where the zero lies on edges [Nv, 2] as a fraction [Nv, 1] of the way from the inside to the outside end.
-
-    Differentiable in ``sdf`` [M]. Always in [0, 1]: also where a value is exactly zero, where both ends are nearly
-    equal (then 0.5, without gradient), or where re-evaluation in another precision has turned a sign.
-    """
-    inside = sdf.index_select(0, edges[:, 0])
-    outside = sdf.index_select(0, edges[:, 1])
-    span = outside - inside
-    clear = span > 1e-8
-    fraction = torch.where(clear, -inside / torch.where(clear, span, 1.0), 0.5)
-    return fraction.clamp(0, 1)[:, None]
-
-
 def interpolate_on_edges(values: Tensor, sdf: Tensor, edges: Tensor) -> Tensor:
     """Values at the surface vertices: linear between the ends of each edge, at the zero of ``sdf``.
 
@@ -85,9 +74,50 @@ def interpolate_on_edges(values: Tensor, sdf: Tensor, edges: Tensor) -> Tensor:
     Returns:
         [Nv, C], differentiable in ``values`` and ``sdf``. Concatenate what shares the edges to interpolate it once.
     """
-    inside = values.index_select(0, edges[:, 0])
-    outside = values.index_select(0, edges[:, 1])
-    return torch.lerp(inside, outside, crossing_fraction(sdf, edges).to(values.dtype))
+    return interpolate_at_zero(torch.cat([sdf[:, None], values], dim=-1), edges)[:, 1:]
+
+
+def interpolate_at_zero(values: Tensor, edges: Tensor) -> Tensor:
+    """Like :func:`interpolate_on_edges`, for values [M, 1 + C] whose first channel is the signed distance itself.
+
+    The zero lies at a fraction of the way along the edge that is always in [0, 1]: also where a value is exactly
+    zero, where both ends are nearly equal (then 0.5, without gradient), or where re-evaluation in another precision
+    has turned a sign. An edge from a vertex to itself gives what is at that vertex.
+
+    Returns:
+        [Nv, 1 + C], differentiable in ``values``.
+    """
+    return _Interpolation.apply(values, edges)
+
+
+class _Interpolation(Function):
+    """With its gradient in closed form: autograd would launch four times as many operators."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, edges: Tensor) -> Tensor:
+        ends = values.index_select(0, edges.reshape(-1)).unflatten(0, (-1, 2))
+        inside, outside = ends[:, 0], ends[:, 1]
+        fall = inside[:, :1] - outside[:, :1]  # negative where the surface is crossed outwards
+        fixed = fall >= -1e-8
+        fraction = (inside[:, :1] / fall).masked_fill_(fixed, 0.5)
+        ctx.save_for_backward(ends, edges, fall, fixed | (fraction < 0) | (fraction > 1), fraction.clamp_(0, 1))
+        ctx.count = len(values)
+        return torch.lerp(inside, outside, fraction)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        ends, edges, fall, fixed, fraction = ctx.saved_tensors
+        of_ends = torch.empty_like(ends)
+        torch.mul(gradient, fraction, out=of_ends[:, 1])
+        torch.sub(gradient, of_ends[:, 1], out=of_ends[:, 0])
+        # The fraction is inside / (inside - outside) of the distances.
+        of_fraction = (gradient * (ends[:, 1] - ends[:, 0])).sum(-1, keepdim=True)
+        slope = (of_fraction / fall).masked_fill_(fixed, 0)
+        of_ends[:, 0, :1] += slope * (1 - fraction)
+        of_ends[:, 1, :1] += slope * fraction
+        total = gradient.new_zeros(ctx.count, gradient.shape[1])
+        return total.index_add_(0, edges.reshape(-1), of_ends.flatten(0, 1)), None
 
 
 @cache

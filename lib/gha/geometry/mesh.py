@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import mse_loss, normalize
 
 
 def triangle_corners(vertices: Tensor, triangles: Tensor) -> Tensor:
@@ -37,21 +42,65 @@ def vertex_normals(vertices: Tensor, triangles: Tensor) -> Tensor:
     return normalize(total, dim=-1, eps=1e-30)
 
 
-def uniform_laplacian(vertices: Tensor, triangles: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Neighbours:
+    """Which vertices are neighbours, prepared for :func:`uniform_laplacian` of many positions of one mesh.
+
+    Attributes:
+        starts: int64 [3 F], first vertices of the edges, each edge once for every face that has it.
+        ends: int64 [3 F], their second vertices.
+        shares: [N, 1], one over the number of neighbours of each vertex, counted once for each shared face.
+    """
+
+    starts: Tensor
+    ends: Tensor
+    shares: Tensor
+
+    @classmethod
+    def of(cls, triangles: Tensor, vertex_count: int, dtype: torch.dtype = torch.float32) -> Neighbours:
+        """The neighbours in triangles [F, 3] of ``vertex_count`` vertices."""
+        starts, ends = triangles.reshape(-1), triangles.roll(-1, dims=1).reshape(-1)
+        count = 2 * torch.bincount(starts, minlength=vertex_count).clamp_min(1)
+        return cls(starts, ends, 1 / count[:, None].to(dtype))
+
+
+def uniform_laplacian(vertices: Tensor, neighbours: Neighbours) -> Tensor:
     """Mean difference [..., N, 3] from each vertex [..., N, 3] to its neighbours, zero for unused vertices.
 
-    Neighbours are counted once for each face [F, 3] they share with the vertex: inside a surface twice each, so
-    the mean is that over the neighbours; at a border the neighbours along it weigh half.
+    Neighbours are counted once for each face they share with the vertex: inside a surface twice each, so the mean is
+    that over the neighbours; at a border the neighbours along it weigh half.
     """
-    corners = triangle_corners(vertices, triangles)
+    return _UniformLaplacian.apply(vertices, neighbours.starts, neighbours.ends, neighbours.shares)
+
+
+class _UniformLaplacian(Function):
+    """Sums of differences are a symmetric operator: the gradient takes the same few operations as the value."""
+
+    @staticmethod
+    def forward(ctx: Any, vertices: Tensor, starts: Tensor, ends: Tensor, shares: Tensor) -> Tensor:
+        ctx.save_for_backward(starts, ends, shares)
+        return _sum_differences(vertices, starts, ends).mul_(shares)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        starts, ends, shares = ctx.saved_tensors
+        return _sum_differences(gradient * shares, starts, ends), None, None, None
+
+
+def _sum_differences(values: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
+    """For each row of values [..., N, C] the sum of differences to the rows at the other ends of its edges."""
     # Differences first: sums of coordinates would lose the small Laplacian to rounding.
-    to_others = (corners.roll(1, dims=-2) - corners) + (corners.roll(-1, dims=-2) - corners)
-    index = triangles.reshape(-1)
-    total = torch.zeros_like(vertices).index_add(-2, index, to_others.flatten(-3, -2))
-    count = 2 * torch.bincount(index, minlength=vertices.shape[-2]).clamp_min(1)
-    return total / count[:, None]
+    differences = values.index_select(-2, ends) - values.index_select(-2, starts)
+    total = torch.zeros_like(values).index_add_(-2, starts, differences)
+    return total.index_add_(-2, ends, differences, alpha=-1)
 
 
-def laplacian_loss(vertices: Tensor, triangles: Tensor) -> Tensor:
+def laplacian_loss(vertices: Tensor, neighbours: Neighbours) -> Tensor:
     """Mean square (over vertices and axes) of :func:`uniform_laplacian`: small for smooth, evenly spaced meshes."""
-    return uniform_laplacian(vertices, triangles).square().mean()
+    return mean_square(uniform_laplacian(vertices, neighbours))
+
+
+def mean_square(values: Tensor) -> Tensor:
+    """Mean of the squares of all entries; two operators, and one for its gradient."""
+    return mse_loss(values, values.new_zeros(()).expand_as(values))

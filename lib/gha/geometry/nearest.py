@@ -30,15 +30,23 @@ def _nearest_by_brute_force(points: Tensor, anchors: Tensor) -> Tensor:
     return squared.argmin(dim=1)
 
 
-def nearest_squared_distance(points: Tensor, anchors: Tensor) -> Tensor:
-    """Squared distance [...] from points [..., 3] to the nearest of anchors [L, 3]; differentiable in both."""
-    index = nearest_index(points, anchors)
+def nearest_squared_distance(points: Tensor, anchors: Tensor, index: Tensor | None = None) -> Tensor:
+    """Squared distance [...] from points [..., 3] to the nearest of anchors [L, 3]; differentiable in both.
+
+    ``index`` [...] names the nearest anchors, where they are known.
+    """
+    index = nearest_index(points, anchors) if index is None else index
     nearest = anchors.index_select(0, index.reshape(-1)).view(points.shape)
     return (points - nearest).square().sum(-1)
 
 
 def blend_weights(
-    points: Tensor, landmarks: Tensor, near: float = 0.1, far: float = 0.25, squared: bool = True
+    points: Tensor,
+    landmarks: Tensor,
+    near: float = 0.1,
+    far: float = 0.25,
+    squared: bool = True,
+    index: Tensor | None = None,
 ) -> Tensor:
     """How much expression, rather than head pose, moves each point: 1 near the landmarks, 0 far from them.
 
@@ -49,13 +57,14 @@ def blend_weights(
         far: from here on the weight is 0.
         squared: the ramp is linear in the squared distance and ``near``, ``far`` are dm^2 (as the original's code
             does it); False: linear in the distance, ``near``, ``far`` in dm (as its paper says).
+        index: the landmark [...] nearest to each point, if known.
 
     Returns:
         Weights of expression [...] in [0, 1]; those of pose are 1 minus them. Differentiable in both inputs.
     """
     if not near < far:
         raise ValueError(f"blend_weights needs near < far, got near={near} and far={far}")
-    distance = nearest_squared_distance(points, landmarks)
+    distance = nearest_squared_distance(points, landmarks, index)
     if not squared:
         distance = distance.clamp_min(1e-12).sqrt()
     return ((far - distance) / (far - near)).clamp(0, 1)

@@ -33,7 +33,7 @@ class MLP(nn.Module):
     layer outputs, receives its predecessor's output and the network input again (Gaussian Head Avatar, CVPR 2024).
 
     Weights are those of layers that see ``[points, condition]`` concatenated; the product with the condition is
-    computed once for all points that share it and added, which equals the concatenation and costs less.
+    computed once for all points that share it and added to the bias, which equals the concatenation and costs less.
 
     Args:
         input_size: channels per point.
@@ -72,19 +72,24 @@ class MLP(nn.Module):
             hidden = self._layer(index, layer, hidden, points, condition)
             if index < last:
                 hidden = leaky_relu(hidden, 0.01)
-        return hidden
+        if condition is None:
+            return hidden
+        return hidden.view(*torch.broadcast_shapes(points.shape[:-2], condition.shape[:-1]), *hidden.shape[-2:])
 
     def _layer(
         self, index: int, layer: nn.Linear, hidden: Tensor | None, points: Tensor, condition: Tensor | None
     ) -> Tensor:
         if index not in (0, self.skip_layer):
             return layer(hidden)
-        sizes = [0 if hidden is None else hidden.shape[-1], self.input_size, self.condition_size]
-        of_hidden, of_points, of_condition = layer.weight.split(sizes, dim=1)
-        out = linear(points, of_points, layer.bias)
-        if condition is not None:
-            out = out + linear(condition, of_condition)[..., None, :]
-        return out if hidden is None else out + linear(hidden, of_hidden)
+        if hidden is not None:
+            points = torch.cat([hidden, points.expand(*hidden.shape[:-1], -1)], dim=-1)
+        if condition is None:
+            return layer(points)
+        of_points, of_condition = layer.weight.split([points.shape[-1], self.condition_size], dim=1)
+        bias = linear(condition, of_condition, layer.bias)
+        if bias.numel() == layer.out_features:  # one condition for all points: it is the bias of a single product
+            return linear(points, of_points, bias.view(-1))
+        return linear(points, of_points) + bias[..., None, :]
 
     @property
     def last_layer(self) -> nn.Linear:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 
 def encoded_size(channels: int, frequencies: int) -> int:
@@ -17,7 +22,43 @@ def positional_encoding(x: Tensor, frequencies: int = 4) -> Tensor:
     Order: all raw coordinates, then sin(x), cos(x), sin(2x), cos(2x), sin(4x), ... each over all coordinates;
     no factor of pi (Gaussian Head Avatar, CVPR 2024).
     """
-    octaves = 2.0 ** torch.arange(frequencies, dtype=x.dtype, device=x.device)
-    angles = octaves[:, None] * x[..., None, :]
-    waves = torch.stack([torch.sin(angles), torch.cos(angles)], dim=-2)
-    return torch.cat([x, waves.flatten(-3)], dim=-1)
+    return _Encoding.apply(x, frequencies)
+
+
+class _Encoding(Function):
+    """With its gradient in closed form: a third of the operators that autograd would launch for it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, frequencies: int) -> Tensor:
+        angles = _octaves(frequencies, x.dtype, x.device) * x[..., None, :]
+        encoded = x.new_empty(*x.shape[:-1], 1 + 2 * frequencies, x.shape[-1])
+        raw, sine, cosine = _parts(encoded)
+        raw.copy_(x)
+        torch.sin(angles, out=sine)
+        torch.cos(angles, out=cosine)
+        encoded = encoded.flatten(-2)
+        ctx.frequencies = frequencies
+        ctx.save_for_backward(encoded)
+        return encoded
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (encoded,) = ctx.saved_tensors
+        shape = (1 + 2 * ctx.frequencies, -1)
+        _, sine, cosine = _parts(encoded.unflatten(-1, shape))
+        of_raw, of_sine, of_cosine = _parts(gradient.unflatten(-1, shape))
+        of_angles = (of_sine * cosine).addcmul_(of_cosine, sine, value=-1)
+        octaves = _octaves(ctx.frequencies, encoded.dtype, encoded.device)
+        return of_angles.mul_(octaves).sum(-2).add_(of_raw), None
+
+
+def _parts(encoded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Views of the coordinates [..., D] and of their sines and cosines [..., F, D] in [..., 1 + 2 F, D]."""
+    return encoded[..., 0, :], encoded[..., 1::2, :], encoded[..., 2::2, :]
+
+
+@cache
+def _octaves(frequencies: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """1, 2, 4, ... as a column [F, 1]: made once, since on a GPU every making costs a launch and a wait."""
+    return (2.0 ** torch.arange(frequencies, dtype=dtype))[:, None].to(device)

@@ -65,6 +65,13 @@ def perspective_weights(mesh: ScreenMesh, pixels: CoveredPixels) -> tuple[Tensor
     return over_depth / total, area.sum(-1, keepdim=True) / total
 
 
+def draw_attributes(mesh: ScreenMesh, face_ids: Tensor, attributes: Tensor) -> Tensor:
+    """Images [I, C, H, W] of attributes [B, Nv, C], zero where ``face_ids`` [I, H, W] is negative; differentiable."""
+    pixels = find_covered(mesh, face_ids)
+    weights, _ = perspective_weights(mesh, pixels)
+    return scatter_pixels(mesh, pixels.index, interpolate(mesh, pixels, weights, attributes))
+
+
 def interpolate(mesh: ScreenMesh, pixels: CoveredPixels, weights: Tensor, attributes: Tensor) -> Tensor:
     """Attributes [B, Nv, C] of the geometries at covered pixels [P, C]."""
     return (take_rows(attributes.flatten(0, 1), _geometry_rows(mesh, pixels)) * weights[..., None]).sum(1)

@@ -3,34 +3,82 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
 from gha.geometry import Camera
 
-from .mesh_interpolation import face_normals, find_covered, interpolate, perspective_weights, scatter_pixels
+from .mesh_interpolation import (
+    CoveredPixels,
+    face_normals,
+    find_covered,
+    perspective_weights,
+    scatter_pixels,
+)
 from .mesh_projection import ScreenMesh, project_mesh, unflatten_images
-from .mesh_silhouette import SOFT_REACH, soft_silhouette
-from .mesh_visibility import NEAR, find_visible
+from .mesh_silhouette import SOFT_REACH
+from .mesh_visibility import NEAR, find_visible, load_shading
 
 
 @dataclass(frozen=True)
 class MeshRendering:
     """Images of a mesh; everything is zero where nothing is covered, except ``soft_mask`` near the outline.
 
+    What is not looked at is not computed: ``mask``, ``depth`` and ``normals`` are drawn when they are first asked for.
+
     Attributes:
         attributes: [..., (V,) C, H, W], differentiable in attributes and vertices.
-        mask: [..., (V,) 1, H, W], 1 where a front face covers the pixel centre, else 0; no gradient.
         soft_mask: [..., (V,) 1, H, W], 1 where covered, else falling to 0 with the distance to the outline in pixels.
-        depth: [..., (V,) 1, H, W] z-depth in camera space.
-        normals: [..., (V,) 3, H, W] unit normals of the flat faces in world space; they face the camera.
+        covered: what the pixels show.
+        vertices: [B, Nv, 3] in world space.
     """
 
     attributes: Tensor
-    mask: Tensor
     soft_mask: Tensor
-    depth: Tensor
-    normals: Tensor
+    covered: Covered
+    vertices: Tensor
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """[..., (V,) 1, H, W], 1 where a front face covers the pixel centre, else 0; no gradient."""
+        return self.covered.images((self.covered.face_ids >= 0).to(self.soft_mask.dtype)[:, None])
+
+    @cached_property
+    def depth(self) -> Tensor:
+        """[..., (V,) 1, H, W] z-depth in camera space, differentiable in the vertices."""
+        return self.covered.scatter(perspective_weights(self.covered.mesh, self.covered.pixels)[1])
+
+    @cached_property
+    def normals(self) -> Tensor:
+        """[..., (V,) 3, H, W] unit normals of the flat faces in world space; they face the camera."""
+        return self.covered.scatter(face_normals(self.covered.mesh, self.covered.pixels, self.vertices))
+
+
+@dataclass(frozen=True)
+class Covered:
+    """The pixels that show a face, found when they are first needed.
+
+    Attributes:
+        mesh: the projected mesh.
+        face_ids: [I, H, W], -1 on uncovered pixels.
+    """
+
+    mesh: ScreenMesh
+    face_ids: Tensor
+
+    @cached_property
+    def pixels(self) -> CoveredPixels:
+        """Which they are."""
+        return find_covered(self.mesh, self.face_ids)
+
+    def scatter(self, values: Tensor) -> Tensor:
+        """Images [..., (V,) C, H, W] of values [P, C], zero elsewhere."""
+        return self.images(scatter_pixels(self.mesh, self.pixels.index, values))
+
+    def images(self, images: Tensor) -> Tensor:
+        """Images [I, C, H, W] with the leading dimensions of the request."""
+        return unflatten_images(self.mesh, images)
 
 
 def render_mesh(
@@ -57,22 +105,10 @@ def render_mesh(
     mesh = project_mesh(vertices, triangles, camera, near)
     attributes = _per_geometry(attributes, vertices)
     face_ids, edge_ids = find_visible(mesh, backend, SOFT_REACH)
-    soft_mask = soft_silhouette(mesh, face_ids, edge_ids)
-    images = _draw_covered(mesh, face_ids, vertices.reshape(-1, *vertices.shape[-2:]), attributes)
-    mask = (face_ids >= 0).to(soft_mask.dtype)[:, None]
-    colour, depth, normals = (unflatten_images(mesh, image) for image in images)
-    return MeshRendering(colour, unflatten_images(mesh, mask), unflatten_images(mesh, soft_mask), depth, normals)
-
-
-def _draw_covered(
-    mesh: ScreenMesh, face_ids: Tensor, vertices: Tensor, attributes: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Attributes, depth and normals [I, C | 1 | 3, H, W]."""
-    pixels = find_covered(mesh, face_ids)
-    weights, depth = perspective_weights(mesh, pixels)
-    values = interpolate(mesh, pixels, weights, attributes), depth, face_normals(mesh, pixels, vertices)
-    colour, depth, normals = (scatter_pixels(mesh, pixels.index, value) for value in values)
-    return colour, depth, normals
+    draw_attributes, draw_silhouette = load_shading(backend, vertices.device)
+    soft_mask = unflatten_images(mesh, draw_silhouette(mesh, face_ids, edge_ids))
+    drawn = unflatten_images(mesh, draw_attributes(mesh, face_ids, attributes))
+    return MeshRendering(drawn, soft_mask, Covered(mesh, face_ids), vertices.reshape(-1, *vertices.shape[-2:]))
 
 
 def _per_geometry(attributes: Tensor, vertices: Tensor) -> Tensor:

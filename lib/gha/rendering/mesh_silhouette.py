@@ -17,11 +17,13 @@ SOFT_SCALE = 1.5
 SOFT_REACH = 3.0
 """Pixels: how far from the outline the soft silhouette ends."""
 
+LOWEST = math.exp(-((SOFT_REACH / SOFT_SCALE) ** 2))
+"""The bell at ``SOFT_REACH``, by which it is lowered."""
+
 
 def fall_off(squared_distance: Tensor) -> Tensor:
     """From 1 on the outline to 0 at ``SOFT_REACH`` pixels, by the squared distance to it in square pixels."""
-    end = math.exp(-((SOFT_REACH / SOFT_SCALE) ** 2))
-    return (((-squared_distance / SOFT_SCALE**2).exp() - end) / (1 - end)).clamp_min(0)
+    return (((-squared_distance / SOFT_SCALE**2).exp() - LOWEST) / (1 - LOWEST)).clamp_min(0)
 
 
 def soft_silhouette(mesh: ScreenMesh, face_ids: Tensor, edge_ids: Tensor) -> Tensor:
@@ -64,13 +66,13 @@ def soften_mask(mask: Tensor) -> Tensor:
     side = 2 * reach + 1
     flat = mask.reshape(-1, 1, *mask.shape[-2:])
     around = torch.nn.functional.unfold(flat, side, padding=reach)
-    weights = torch.tensor(_weights_around(reach), dtype=mask.dtype, device=mask.device)
-    return (around * weights[:, None]).amax(1).reshape(mask.shape)
+    return (around * _weights_around(reach, mask.dtype, mask.device)).amax(1).reshape(mask.shape)
 
 
 @cache
-def _weights_around(reach: int) -> list[float]:
-    """Fall-off from each of the (2 reach + 1)² pixels around a pixel to it, row by row; 0 out of reach."""
+def _weights_around(reach: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Fall-off from each of the K = (2 reach + 1)² pixels around a pixel to it, row by row, [K, 1]; 0 out of reach."""
     offsets = itertools.product(range(-reach, reach + 1), repeat=2)
     distances = [max(math.hypot(down, right) - 0.5, 0.0) for down, right in offsets]
-    return [float(fall_off(torch.tensor(d**2))) if d < SOFT_REACH else 0.0 for d in distances]
+    weights = [float(fall_off(torch.tensor(d**2))) if d < SOFT_REACH else 0.0 for d in distances]
+    return torch.tensor(weights, dtype=dtype, device=device)[:, None]

@@ -1,4 +1,4 @@
-"""Faces cut into windows of at most 8x8 pixels: even work for the tensor and CUDA back ends, whatever the face size."""
+"""Faces cut into windows of at most 8x8 pixels: even work for the tensor back end, whatever the face size."""
 
 from __future__ import annotations
 
@@ -93,5 +93,5 @@ def empty_keys(mesh: ScreenMesh) -> Tensor:
 
 def unpack_keys(mesh: ScreenMesh, keys: Tensor) -> Tensor:
     """What the keys stand for, their low 32 bits, as images [I, H, W] int64; -1 where nothing was reached."""
-    ids = torch.where(keys == NOTHING, -1, keys & 0xFFFFFFFF)
+    ids = keys.view(torch.int32)[::2].long()  # of NOTHING they are all set, which is -1
     return ids.reshape(mesh.image_count, mesh.height, mesh.width)

@@ -1,4 +1,7 @@
-"""Visibility and nearest outline edges on CUDA: windows tried in parallel, pixels settled by 64-bit atomic minima."""
+"""Visibility and nearest outline edges on CUDA: faces tried in parallel, pixels settled by 64-bit atomic minima.
+
+Two launches per image batch and no wait: what the tensor back end computes step by step, a kernel does in registers.
+"""
 
 from __future__ import annotations
 
@@ -8,132 +11,212 @@ import triton.language as tl
 from torch import Tensor
 
 from .mesh_projection import SUBPIXELS, ScreenMesh
-from .mesh_tiles import TILE, covering_windows, empty_keys, outline_windows, unpack_keys, window_corners
+from .mesh_tiles import TILE, empty_keys, unpack_keys
 
-_WINDOWS_PER_PROGRAM = 4
-_CONSTANTS = {"WINDOWS": _WINDOWS_PER_PROGRAM, "TILE": TILE}
+_FACES_PER_PROGRAM = 4
+_CONSTANTS = {"SUBPIXELS": float(SUBPIXELS), "FACES": _FACES_PER_PROGRAM, "TILE": TILE}
 
 
 def visible_faces(mesh: ScreenMesh) -> Tensor:
     """The front face nearest to each pixel centre [I, H, W] int64, -1 where there is none."""
-    faces, keys = mesh.faces, empty_keys(mesh)
-    windows = covering_windows(mesh)
-    count = len(windows.face)
-    if count:
-        arrays = keys, faces.corners.contiguous(), faces.inverse_depth.contiguous(), windows.face, windows.bounds
-        sizes = count, mesh.triangles.shape[0], mesh.width, mesh.height
+    keys = empty_keys(mesh)
+    if mesh.triangles.numel():
         with torch.cuda.device_of(keys):
-            _draw_faces[_grid(count)](*arrays, *sizes, SUBPIXELS=float(SUBPIXELS), **_CONSTANTS)
+            _draw_faces[_grid(mesh)](keys, *_geometry(mesh), **_CONSTANTS)
     return unpack_keys(mesh, keys)
 
 
 def nearest_edges(mesh: ScreenMesh, face_ids: Tensor, reach: float) -> Tensor:
     """The edge, 3 * face + k, nearest to each uncovered pixel within ``reach`` pixels, [I, H, W], -1 for none."""
-    keys, free = empty_keys(mesh), face_ids < 0
-    windows = outline_windows(mesh, free, reach)
-    count = len(windows.face)
-    if count:
-        arrays = keys, window_corners(mesh, windows).contiguous(), free.to(torch.int8), windows.face, windows.bounds
-        sizes = count, mesh.triangles.shape[0], mesh.width, mesh.height
+    keys = empty_keys(mesh)
+    if mesh.triangles.numel():
         with torch.cuda.device_of(keys):
-            _draw_edges[_grid(count)](*arrays, *sizes, reach**2, **_CONSTANTS)
+            _draw_edges[_grid(mesh)](keys, *_geometry(mesh), face_ids.contiguous(), reach, **_CONSTANTS)
     return unpack_keys(mesh, keys)
 
 
-def _grid(count: int) -> tuple[int]:
-    return (triton.cdiv(count, _WINDOWS_PER_PROGRAM),)
+def _geometry(mesh: ScreenMesh) -> tuple[Tensor | int | float, ...]:
+    """What both kernels read: points, triangles, numbers of faces (of all images, of one) and vertices, sizes, near."""
+    points, triangles = mesh.points.detach().contiguous(), mesh.triangles.contiguous()
+    faces = mesh.image_count * len(triangles)
+    return points, triangles, faces, len(triangles), mesh.vertex_count, mesh.width, mesh.height, mesh.near
+
+
+def _grid(mesh: ScreenMesh) -> tuple[int, int]:
+    """Programs along the faces of all images and, where those are few, several that share the windows of each."""
+    faces = mesh.image_count * len(mesh.triangles)
+    return triton.cdiv(faces, _FACES_PER_PROGRAM), max(1, min(64, 4096 // max(faces, 1)))
 
 
 @triton.jit
 def _draw_faces(
     keys: tl.tensor,
-    corners: tl.tensor,
-    inverse_depths: tl.tensor,
-    window_faces: tl.tensor,
-    window_bounds: tl.tensor,
-    count: tl.tensor,
+    points: tl.tensor,
+    triangles: tl.tensor,
+    total_faces: tl.tensor,
     face_count: tl.tensor,
+    vertex_count: tl.tensor,
     width: tl.tensor,
     height: tl.tensor,
+    near: tl.tensor,
     SUBPIXELS: tl.constexpr,
-    WINDOWS: tl.constexpr,
+    FACES: tl.constexpr,
     TILE: tl.constexpr,
 ) -> None:
-    window = tl.program_id(0) * WINDOWS + tl.arange(0, WINDOWS)[:, None]
-    face = tl.load(window_faces + window, mask=window < count, other=0)
-    column, row, valid = _window_pixels(window_bounds, window, count, TILE)
-    px = (column.to(tl.float64) + 0.5) * SUBPIXELS
-    py = (row.to(tl.float64) + 0.5) * SUBPIXELS
-    ax, ay, bx, by, cx, cy = _load_corners(corners, face, window < count)
-    wa = (cy - by) * (px - bx) - (cx - bx) * (py - by)
-    wb = (ay - cy) * (px - cx) - (ax - cx) * (py - cy)
-    wc = (by - ay) * (px - ax) - (bx - ax) * (py - ay)
-    inside = _owns(wa, cx - bx, cy - by) & _owns(wb, ax - cx, ay - cy) & _owns(wc, bx - ax, by - ay)
-    total = wa * tl.load(inverse_depths + face * 3)
-    total += wb * tl.load(inverse_depths + face * 3 + 1)
-    total += wc * tl.load(inverse_depths + face * 3 + 2)
-    area = tl.where(inside, wa + wb + wc, 1.0)
-    bits = (total / area).to(tl.float32).to(tl.int32, bitcast=True)
-    key = ((0x7FFFFFFF - bits).to(tl.int64) << 32) | (face % face_count)
-    pixel = ((face // face_count) * height + row) * width + column
-    tl.atomic_min(keys + pixel, key, mask=valid & inside)
+    image, face, live = _my_faces(total_faces, face_count, FACES)
+    ax, ay, az = _load_corner(points, triangles, image, face, 0, vertex_count, live)
+    bx, by, bz = _load_corner(points, triangles, image, face, 1, vertex_count, live)
+    cx, cy, cz = _load_corner(points, triangles, image, face, 2, vertex_count, live)
+    ax, ay, bx = _snap(ax, SUBPIXELS), _snap(ay, SUBPIXELS), _snap(bx, SUBPIXELS)
+    by, cx, cy = _snap(by, SUBPIXELS), _snap(cx, SUBPIXELS), _snap(cy, SUBPIXELS)
+    front = live & _is_front(ax, ay, bx, by, cx, cy) & (tl.minimum(tl.minimum(az, bz), cz) > near)
+    left, right = _pixel_range(ax, bx, cx, 0.0, width, front, SUBPIXELS)
+    top, bottom = _pixel_range(ay, by, cy, 0.0, height, front, SUBPIXELS)
+    across, count = _window_count(left, right, top, bottom, front, TILE)
+    for step in range(tl.program_id(1), tl.max(count), tl.num_programs(1)):
+        column, row, valid = _window_pixels(step, left, right, top, bottom, across, count, TILE)
+        px = (column.to(tl.float64) + 0.5) * SUBPIXELS
+        py = (row.to(tl.float64) + 0.5) * SUBPIXELS
+        wa = (cy - by) * (px - bx) - (cx - bx) * (py - by)
+        wb = (ay - cy) * (px - cx) - (ax - cx) * (py - cy)
+        wc = (by - ay) * (px - ax) - (bx - ax) * (py - ay)
+        inside = _owns(wa, cx - bx, cy - by) & _owns(wb, ax - cx, ay - cy) & _owns(wc, bx - ax, by - ay)
+        total = wa * (1 / az) + wb * (1 / bz) + wc * (1 / cz)
+        inside = inside & valid
+        inverse_depth = tl.where(inside, total, 1.0) / tl.where(inside, wa + wb + wc, 1.0)
+        bits = inverse_depth.to(tl.float32).to(tl.int32, bitcast=True)
+        key = ((0x7FFFFFFF - bits).to(tl.int64) << 32) | face
+        tl.atomic_min(keys + (image * height + row) * width + column, key, mask=inside)
 
 
 @triton.jit
 def _draw_edges(
     keys: tl.tensor,
-    corners: tl.tensor,
-    free: tl.tensor,
-    window_faces: tl.tensor,
-    window_bounds: tl.tensor,
-    count: tl.tensor,
+    points: tl.tensor,
+    triangles: tl.tensor,
+    total_faces: tl.tensor,
     face_count: tl.tensor,
+    vertex_count: tl.tensor,
     width: tl.tensor,
     height: tl.tensor,
-    reach_squared: tl.tensor,
-    WINDOWS: tl.constexpr,
+    near: tl.tensor,
+    face_ids: tl.tensor,
+    reach: tl.tensor,
+    SUBPIXELS: tl.constexpr,
+    FACES: tl.constexpr,
     TILE: tl.constexpr,
 ) -> None:
-    window = tl.program_id(0) * WINDOWS + tl.arange(0, WINDOWS)[:, None]
-    face = tl.load(window_faces + window, mask=window < count, other=0)
-    column, row, valid = _window_pixels(window_bounds, window, count, TILE)
-    pixel = ((face // face_count) * height + row) * width + column
-    valid = valid & (tl.load(free + pixel, mask=valid, other=0) != 0)
-    px = column.to(tl.float64) + 0.5
-    py = row.to(tl.float64) + 0.5
-    ax, ay, bx, by, cx, cy = _load_corners(corners, window, window < count)
-    edge = (face % face_count) * 3
-    key = _edge_key(ax, ay, bx, by, px, py, edge)
-    key = tl.minimum(key, _edge_key(bx, by, cx, cy, px, py, edge + 1))
-    key = tl.minimum(key, _edge_key(cx, cy, ax, ay, px, py, edge + 2))
-    squared = (key >> 32).to(tl.int32).to(tl.float32, bitcast=True)
-    tl.atomic_min(keys + pixel, key, mask=valid & (squared < reach_squared))
+    image, face, live = _my_faces(total_faces, face_count, FACES)
+    ax, ay, az = _load_corner(points, triangles, image, face, 0, vertex_count, live)
+    bx, by, bz = _load_corner(points, triangles, image, face, 1, vertex_count, live)
+    cx, cy, cz = _load_corner(points, triangles, image, face, 2, vertex_count, live)
+    sax, say, sbx = _snap(ax, SUBPIXELS), _snap(ay, SUBPIXELS), _snap(bx, SUBPIXELS)
+    sby, scx, scy = _snap(by, SUBPIXELS), _snap(cx, SUBPIXELS), _snap(cy, SUBPIXELS)
+    front = live & _is_front(sax, say, sbx, sby, scx, scy) & (tl.minimum(tl.minimum(az, bz), cz) > near)
+    margin = reach + 1 / SUBPIXELS
+    left, right = _pixel_range(sax, sbx, scx, margin, width, front, SUBPIXELS)
+    top, bottom = _pixel_range(say, sby, scy, margin, height, front, SUBPIXELS)
+    across, count = _window_count(left, right, top, bottom, front, TILE)
+    for step in range(tl.program_id(1), tl.max(count), tl.num_programs(1)):
+        column, row, valid = _window_pixels(step, left, right, top, bottom, across, count, TILE)
+        pixel = (image * height + row) * width + column
+        valid = valid & (tl.load(face_ids + pixel, mask=valid, other=0) < 0)
+        if tl.max(valid.to(tl.int32)) > 0:  # most faces have no uncovered pixel near them
+            px = column.to(tl.float64) + 0.5
+            py = row.to(tl.float64) + 0.5
+            edge = face * 3
+            key = _edge_key(ax, ay, bx, by, px, py, edge)
+            key = tl.minimum(key, _edge_key(bx, by, cx, cy, px, py, edge + 1))
+            key = tl.minimum(key, _edge_key(cx, cy, ax, ay, px, py, edge + 2))
+            squared = (key >> 32).to(tl.int32).to(tl.float32, bitcast=True)
+            tl.atomic_min(keys + pixel, key, mask=valid & (squared < reach * reach))
+
+
+@triton.jit
+def _my_faces(
+    total_faces: tl.tensor, face_count: tl.tensor, FACES: tl.constexpr
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """Images and faces [FACES, 1] of this program, and which of them there are."""
+    work = tl.program_id(0).to(tl.int64) * FACES + tl.arange(0, FACES)[:, None]
+    return work // face_count, work % face_count, work < total_faces
+
+
+@triton.jit
+def _load_corner(
+    points: tl.tensor,
+    triangles: tl.tensor,
+    image: tl.tensor,
+    face: tl.tensor,
+    corner: tl.constexpr,
+    vertex_count: tl.tensor,
+    live: tl.tensor,
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """Pixel x, pixel y and depth of one corner of each face, in float64."""
+    vertex = tl.load(triangles + face * 3 + corner, mask=live, other=0)
+    place = points + (image * vertex_count + vertex) * 3
+    x = tl.load(place, mask=live, other=0.0).to(tl.float64)
+    y = tl.load(place + 1, mask=live, other=0.0).to(tl.float64)
+    z = tl.load(place + 2, mask=live, other=1.0).to(tl.float64)
+    return x, y, z
+
+
+@triton.jit
+def _snap(pixel: tl.tensor, SUBPIXELS: tl.constexpr) -> tl.tensor:
+    """To whole numbers of subpixels."""
+    return tl.floor(pixel * SUBPIXELS + 0.5)
+
+
+@triton.jit
+def _is_front(ax: tl.tensor, ay: tl.tensor, bx: tl.tensor, by: tl.tensor, cx: tl.tensor, cy: tl.tensor) -> tl.tensor:
+    """Whether the corners are counter-clockwise as seen from outside, and finite."""
+    area = (by - ay) * (cx - ax) - (bx - ax) * (cy - ay)
+    return (area > 0) & (area < float("inf"))
+
+
+@triton.jit
+def _pixel_range(
+    a: tl.tensor,
+    b: tl.tensor,
+    c: tl.tensor,
+    margin: tl.tensor,
+    size: tl.tensor,
+    front: tl.tensor,
+    SUBPIXELS: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor]:
+    """First and last pixel along one axis whose centres are at most ``margin`` pixels from the corners' interval."""
+    low = tl.minimum(tl.minimum(a, b), c) / SUBPIXELS
+    high = tl.maximum(tl.maximum(a, b), c) / SUBPIXELS
+    first = tl.minimum(tl.maximum(tl.ceil(low - (margin + 0.5)), 0.0), size * 1.0)
+    last = tl.minimum(tl.maximum(tl.floor(high + (margin - 0.5)), -1.0), size * 1.0 - 1.0)
+    return tl.where(front, first, 0.0).to(tl.int32), tl.where(front, last, -1.0).to(tl.int32)
+
+
+@triton.jit
+def _window_count(
+    left: tl.tensor, right: tl.tensor, top: tl.tensor, bottom: tl.tensor, front: tl.tensor, TILE: tl.constexpr
+) -> tuple[tl.tensor, tl.tensor]:
+    """Windows of TILE x TILE pixels in a row, at least 1, and in all."""
+    across = tl.maximum(right - left, 0) // TILE + 1
+    down = tl.maximum(bottom - top, 0) // TILE + 1
+    return across, tl.where(front & (right >= left) & (bottom >= top), across * down, 0)
 
 
 @triton.jit
 def _window_pixels(
-    window_bounds: tl.tensor, window: tl.tensor, count: tl.tensor, TILE: tl.constexpr
+    step: tl.tensor,
+    left: tl.tensor,
+    right: tl.tensor,
+    top: tl.tensor,
+    bottom: tl.tensor,
+    across: tl.tensor,
+    count: tl.tensor,
+    TILE: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
-    """Columns, rows [WINDOWS, TILE * TILE] and which of them lie in the window."""
-    live = window < count
+    """Columns and rows [FACES, TILE * TILE] of each face's window ``step``, and which of them are in its range."""
     lane = tl.arange(0, TILE * TILE)[None, :]
-    column = tl.load(window_bounds + window * 4, mask=live, other=0) + lane % TILE
-    row = tl.load(window_bounds + window * 4 + 1, mask=live, other=0) + lane // TILE
-    right = tl.load(window_bounds + window * 4 + 2, mask=live, other=-1)
-    bottom = tl.load(window_bounds + window * 4 + 3, mask=live, other=-1)
-    return column, row, (column <= right) & (row <= bottom)
-
-
-@triton.jit
-def _load_corners(corners: tl.tensor, row: tl.tensor, live: tl.tensor) -> tuple[tl.tensor, ...]:
-    """The x and y of three corners from rows of six."""
-    ax = tl.load(corners + row * 6, mask=live, other=0.0)
-    ay = tl.load(corners + row * 6 + 1, mask=live, other=0.0)
-    bx = tl.load(corners + row * 6 + 2, mask=live, other=0.0)
-    by = tl.load(corners + row * 6 + 3, mask=live, other=0.0)
-    cx = tl.load(corners + row * 6 + 4, mask=live, other=0.0)
-    cy = tl.load(corners + row * 6 + 5, mask=live, other=0.0)
-    return ax, ay, bx, by, cx, cy
+    column = left + step % across * TILE + lane % TILE
+    row = top + step // across * TILE + lane // TILE
+    return column, row, (step < count) & (column <= right) & (row <= bottom)
 
 
 @triton.jit

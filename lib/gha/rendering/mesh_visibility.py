@@ -6,6 +6,7 @@ import functools
 import importlib
 import logging
 import subprocess
+from collections.abc import Callable
 from types import ModuleType
 
 import torch
@@ -13,8 +14,11 @@ from torch import Tensor
 
 from gha.geometry import Camera
 
-from .mesh_interpolation import find_covered, perspective_weights, scatter_pixels
+from .mesh_interpolation import draw_attributes, find_covered, perspective_weights, scatter_pixels
 from .mesh_projection import ScreenMesh, project_mesh, unflatten_images
+from .mesh_silhouette import soft_silhouette
+
+Shade = Callable[[ScreenMesh, Tensor, Tensor], Tensor]
 
 NEAR = 0.01
 """World units: triangles with a vertex nearer than this are not drawn."""
@@ -65,13 +69,26 @@ def barycentrics(vertices: Tensor, triangles: Tensor, camera: Camera, face_ids: 
 
 def load_backend(name: str, device: torch.device) -> ModuleType:
     """The module whose ``visible_faces`` and ``nearest_edges`` do the work on this device."""
+    return importlib.import_module(f".{_MODULES[_choose_backend(name, device)]}", __package__)
+
+
+def load_shading(name: str, device: torch.device) -> tuple[Shade, Shade]:
+    """What draws attributes and soft silhouettes where it is known which face and edge each pixel shows."""
+    if _choose_backend(name, device) != "triton":
+        return draw_attributes, soft_silhouette
+    shading = importlib.import_module(".mesh_triton_shading", __package__)
+    return shading.draw_attributes, shading.draw_silhouette
+
+
+def _choose_backend(name: str, device: torch.device) -> str:
+    """The name of a back end that can work on this device."""
     if name == "auto":
         name = _automatic_backend(device.type)
     if name not in _MODULES:
         raise ValueError(f"backend is {name!r}, expected one of {['auto', *_MODULES]}")
     if (name == "numba" and device.type != "cpu") or (name == "triton" and device.type != "cuda"):
         raise ValueError(f"the {name} mesh back end cannot draw tensors on {device.type!r}")
-    return importlib.import_module(f".{_MODULES[name]}", __package__)
+    return name
 
 
 @functools.cache

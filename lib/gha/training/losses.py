@@ -16,7 +16,7 @@ def visible_l1(prediction: Tensor, truth: Tensor, visible: Tensor) -> Tensor:
 def soft_iou_loss(prediction: Tensor, truth: Tensor) -> Tensor:
     """One minus intersection over union of soft masks [..., 1, H, W], averaged over views."""
     intersection = (prediction * truth).flatten(-3).sum(-1)
-    union = (prediction + truth - prediction * truth).flatten(-3).sum(-1)
+    union = (prediction + truth).flatten(-3).sum(-1) - intersection
     return 1 - (intersection / union.clamp_min(1e-6)).mean()
 
 

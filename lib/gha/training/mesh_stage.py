@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from gha.avatars.mesh_head import MeshHead
 from gha.capture.frame import Frame
@@ -79,12 +81,16 @@ class MeshStage:
             groups.append({"params": list(gain.parameters()), "lr": config.learning_rate})
         self.optimizers = {"adam": torch.optim.Adam(groups, fused=True)}
 
+    @cached_property
+    def _weights(self) -> Tensor:
+        """Weights of the terms in the order of their config, on the device."""
+        return torch.tensor(list(asdict(self.config.loss).values()), device=self.head.neutral_landmarks.device)
+
     def losses(self, frame: Frame, step: int) -> dict[str, Tensor]:
         """Weighted terms for a frame [B, V]; nothing is random."""
-        weights = self.config.loss
         posed = self.head(frame.code)
         mesh, auxiliaries = posed.mesh, posed.auxiliaries
-        rendering = render_mesh(mesh.vertices, mesh.triangles, mesh.colors[..., :3], frame.camera)
+        rendering = render_mesh(mesh.vertices, mesh.triangles, mesh.colors, frame.camera)
         color = self.gain(rendering.attributes, frame.camera_ids) if self.gain else rendering.attributes
         # Softened like the silhouette, or the fitted mesh would stay inside the outline by the width of its fall-off.
         mask = soften_mask(frame.mask)
@@ -92,13 +98,15 @@ class MeshStage:
         terms = {
             "rgb": visible_l1(color, frame.image * frame.mask, frame.visible),
             "silhouette": soft_iou_loss(rendering.soft_mask * frame.visible, mask * frame.visible),
-            "landmarks": (auxiliaries.landmarks - tracked).square().mean(),
+            "landmarks": mse_loss(auxiliaries.landmarks, tracked),
             "displacement": auxiliaries.displacement_energy,
             "surface": auxiliaries.landmark_distance.abs().mean(),
             # In metres, so that the weight means the same whatever the unit of the world.
-            "laplacian": laplacian_loss(0.1 * auxiliaries.canonical_vertices, mesh.triangles),
+            "laplacian": 0.01 * laplacian_loss(auxiliaries.canonical_vertices, auxiliaries.neighbours),
         }
-        return {name: getattr(weights, name) * value for name, value in terms.items()}
+        names = asdict(self.config.loss)
+        weighted = torch.stack([terms[name] for name in names]) * self._weights
+        return dict(zip(names, weighted.unbind(), strict=True))
 
     @torch.no_grad()
     def preview(self, frame: Frame) -> np.ndarray:
