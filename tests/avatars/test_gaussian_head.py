@@ -38,7 +38,8 @@ def test_transfer_keeps_the_colors_stage_one_learned(sphere_head, code):
     """The original drops the sigmoid of the colour networks here and has to learn colour anew."""
     head = transferred(sphere_head, transfer_edge_mm=30.0, mouth_points=0)
     mesh, gaussians = sphere_head(code).mesh, head(code).gaussians
-    torch.testing.assert_close(gaussians.features, mesh.colors, atol=2e-3, rtol=0)
+    learned = torch.cat([gaussians.features[..., :3], gaussians.features[..., 3:] - head.latents], dim=-1)
+    torch.testing.assert_close(learned, mesh.colors, atol=2e-3, rtol=0)
     torch.testing.assert_close(gaussians.means, mesh.vertices, atol=1e-5, rtol=0)
 
 
@@ -96,6 +97,41 @@ def test_pose_turns_moves_and_scales_every_gaussian():
     rotation = axis_angle_to_matrix(pose[:, :3])[:, None]
     torch.testing.assert_close(covariance(moved), 0.01 * rotation @ covariance(still) @ rotation.transpose(-1, -2))
     torch.testing.assert_close(moved.means, code.to_world(head.means[None]))
+
+
+def test_latents_reach_the_decoder_but_not_the_color():
+    head = identity_head()
+    code = HeadCode(torch.zeros(1, EXPRESSIONS), torch.zeros(1, 6), torch.ones(1, 1))
+    with torch.no_grad():
+        before = head(code).gaussians.features
+        head.latents += 1
+        after = head(code).gaussians.features
+    torch.testing.assert_close(after[..., 3:], before[..., 3:] + 1)
+    assert torch.equal(after[..., :3], before[..., :3])
+
+
+def test_neighbours_start_with_different_latents():
+    assert identity_head().latents.std(0).min() > 0.05
+
+
+def test_without_latents_there_are_none():
+    seeds = GaussianSeeds(torch.rand(3, 3), torch.zeros(3, 6), torch.full((3,), 0.1), torch.zeros(66, 3))
+    head = GaussianHead(gaussian_config(latents=False), mesh_config().fields, EXPRESSIONS, seeds)
+    assert "latents" not in head.state_dict()
+    code = HeadCode(torch.zeros(1, EXPRESSIONS), torch.zeros(1, 6), torch.ones(1, 1))
+    assert head(code).gaussians.features.shape == (1, 3, 5)
+
+
+def test_landmarks_follow_the_expression_only(sphere_head):
+    head = transferred(sphere_head)
+    with torch.no_grad():
+        head.fields.expression_deform.last_layer.weight.normal_()
+    expression = torch.rand(2, EXPRESSIONS)
+    poses = torch.randn(2, 2, 6)
+    first, second = (head.landmarks(HeadCode(expression, pose, torch.ones(2, 1))) for pose in poses)
+    assert torch.equal(first, second)
+    assert (first[0] - first[1]).abs().max() > 1e-4
+    assert (first - head.neutral_landmarks).abs().max() <= 0.3
 
 
 def views(size, focal, distance):

@@ -50,6 +50,9 @@ class GaussianHeadConfig:
     """Edge in millimetres of the lattice whose surface vertices become Gaussians; 0: half of stage 1's edge."""
     face_edge_mm: float = 0.0
     """The same where expressions move the surface, which may deserve more Gaussians; 0: no difference."""
+    latents: bool = True
+    """Every Gaussian has channels of its own for the decoder, on top of what the networks give all Gaussians. Without
+    them (the original) neighbours tell the decoder nearly the same, and it adds little detail in a short run."""
     scale_with_head: bool = True
     """Multiply Gaussian scales by the head's scale (needed wherever the world is not in decimetres)."""
     learn_landmarks: bool = False
@@ -106,6 +109,7 @@ class GaussianHead(nn.Module):
         self.quats = nn.Parameter(torch.tensor([1.0, 0, 0, 0]).to(seeds.means).repeat(count, 1))
         logit = math.log(config.initial_opacity / (1 - config.initial_opacity))
         self.opacity_logits = nn.Parameter(torch.full_like(seeds.scales, logit))
+        self.latents = nn.Parameter(_noise(count, fields.color_size - 3).to(seeds.means)) if config.latents else None
         self.neutral_landmarks = nn.Parameter(seeds.landmarks.detach().clone(), requires_grad=config.learn_landmarks)
 
     def forward(self, code: HeadCode, camera: Camera | None = None) -> Posed:
@@ -120,6 +124,8 @@ class GaussianHead(nn.Module):
         )
         activation = no_activation if fields.config.color_activation == "original" else sigmoid_rgb
         colors = fields.blended_color(weights, features, condition, activation)
+        if self.latents is not None:
+            colors = torch.cat([colors[..., :3], colors[..., 3:] + self.latents], dim=-1)
         change = self.config.attributes_scale * self._attributes(weights, features, condition)
         log_scale, quat, opacity = change.split(ATTRIBUTE_SIZES, dim=-1)
         means, quats = self._to_world(weights, condition, normalize(self.quats + quat, dim=-1), code)
@@ -168,3 +174,8 @@ class GaussianHead(nn.Module):
     def decode(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """Splatted features [B, C, h, w] over black and alpha [B, 1, h, w] to premultiplied colour and alpha, 4x."""
         return self.decoder(features, alpha)
+
+
+def _noise(count: int, channels: int) -> Tensor:
+    """Latents [count, channels] to start from: different, so that the decoder can tell neighbours apart at once."""
+    return 0.3 * torch.randn(count, channels, generator=torch.Generator().manual_seed(0))

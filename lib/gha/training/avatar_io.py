@@ -27,7 +27,10 @@ from .refinement import PoseRefinement
 Schema = typing.TypeVar("Schema")
 
 # What younger fields were in checkpoints that do not know them.
-BEFORE_THEY_WERE_OPTIONS: dict[type, dict[str, Any]] = {FieldsConfig: {"body": False, "pose_deform_scale": 0.3}}
+BEFORE_THEY_WERE_OPTIONS: dict[type, dict[str, Any]] = {
+    FieldsConfig: {"body": False, "pose_deform_scale": 0.3},
+    GaussianHeadConfig: {"latents": False},
+}
 
 
 @dataclass(frozen=True)

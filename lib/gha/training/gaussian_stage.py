@@ -71,6 +71,8 @@ class GaussianTrainingConfig:
     """Positions (decimetres)."""
     features_learning_rate: float = 1e-5
     """Features before tanh."""
+    latents_learning_rate: float = 1e-3
+    """Channels that a Gaussian has of its own for the decoder."""
     quats_learning_rate: float = 1e-5
     """Quaternions."""
     scales_learning_rate: float = 3e-5
@@ -157,6 +159,8 @@ class GaussianStage:
             (config.scales_learning_rate, [head.log_scales]),
             (config.opacities_learning_rate, [head.opacity_logits]),
         ]
+        if head.latents is not None:
+            rates.append((config.latents_learning_rate, [head.latents]))
         if head.neutral_landmarks.requires_grad:
             rates.append((config.means_learning_rate, [head.neutral_landmarks]))
         if self.gain is not None:
