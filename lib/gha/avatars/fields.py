@@ -17,7 +17,6 @@ from .division import Division
 from .neck import Neck, NeckConfig
 
 PointNetwork = Callable[[Tensor], Tensor]
-ColorActivation = Callable[[Tensor], Tensor]
 
 
 @limited(
@@ -179,16 +178,6 @@ class HeadFields(nn.Module):
         far_values = pose_part(far) * (1 - weights[far, None])
         out = near_values.new_zeros(*near_values.shape[:-2], len(weights), near_values.shape[-1])
         return out.index_add(-2, near, near_values).index_add(-2, far, far_values)
-
-    def blended_color(
-        self, weights: Tensor, features: Tensor, condition: Condition, activation: ColorActivation
-    ) -> Tensor:
-        """Colour [..., N, color_size] from features [N, feature_size] and blend weights [N]."""
-        return self.blend(
-            weights,
-            lambda ids: activation(self.expression_color(features[ids], condition.expression)),
-            lambda ids: activation(self.pose_color(features[ids], condition.pose)),
-        )
 
 
 def sigmoid_rgb(raw: Tensor) -> Tensor:

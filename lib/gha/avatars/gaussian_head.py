@@ -19,7 +19,7 @@ from gha.limits import Limit, at_least, limited, zero_or_at_least
 from gha.networks import DecoderConfig, LayerSizes, SuperResolutionDecoder
 from gha.rendering import Gaussians
 
-from .fields import Condition, FieldsConfig, HeadFields, no_activation, sigmoid_rgb
+from .fields import FieldsConfig, HeadFields, no_activation, sigmoid_rgb
 from .posed import Posed
 
 ATTRIBUTE_SIZES = (3, 4, 1)  # log-scale, quaternion, opacity logit
@@ -114,30 +114,58 @@ class GaussianHead(nn.Module):
 
     def forward(self, code: HeadCode, camera: Camera | None = None) -> Posed:
         """Gaussians in world space for codes with leading dimension B; features are over no background yet."""
-        fields = self.fields
-        condition = fields.condition(code.expression, code.pose)
-        features = torch.tanh(self.features)
-        # Blend weights change too little with the means to be worth a gradient through the nearest landmark.
-        weights = fields.blend_weights(
-            self.means.detach(),
-            self.neutral_landmarks if self.config.learn_landmarks else self.neutral_landmarks.detach(),
-        )
-        activation = no_activation if fields.config.color_activation == "original" else sigmoid_rgb
-        colors = fields.blended_color(weights, features, condition, activation)
+        encoded = self.fields.encode_positions(self.means)
+        color, change, displacement = self._blended(code, encoded)
         if self.latents is not None:
-            colors = torch.cat([colors[..., :3], colors[..., 3:] + self.latents], dim=-1)
-        change = self.config.attributes_scale * self._attributes(weights, features, condition)
-        log_scale, quat, opacity = change.split(ATTRIBUTE_SIZES, dim=-1)
-        means, quats = self._to_world(weights, condition, normalize(self.quats + quat, dim=-1), code)
+            color = torch.cat([color[..., :3], color[..., 3:] + self.latents], dim=-1)
+        log_scale, quat, opacity = (self.config.attributes_scale * change).split(ATTRIBUTE_SIZES, dim=-1)
+        means, quats = self._to_world(
+            self.means + displacement, normalize(self.quats + quat, dim=-1), encoded=encoded, code=code
+        )
         return Posed(
             gaussians=Gaussians(
                 means=means,
                 quats=quats,
                 scales=torch.exp(self.log_scales + log_scale) * self._world_scale(code),
                 opacities=torch.sigmoid(self.opacity_logits + opacity[..., 0]),
-                features=colors,
+                features=color,
             )
         )
+
+    def _blended(self, code: HeadCode, encoded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the networks make of an expression and a pose, each near or far from the landmarks.
+
+        Args:
+            code: with leading dimension B.
+            encoded: positional encoding of the means [N, .].
+
+        Returns:
+            Colours [B, N, color_size], change of the attributes [B, N, 8], displacement [B, N, 3] in decimetres.
+        """
+        fields = self.fields
+        condition = fields.condition(code.expression, code.pose)
+        features = torch.tanh(self.features)
+        activation = no_activation if fields.config.color_activation == "original" else sigmoid_rgb
+
+        def by_expression(ids: Tensor) -> Tensor:
+            points, expression = features[ids], condition.expression
+            color, change = fields.expression_color(points, expression), self.expression_attributes(points, expression)
+            return torch.cat([activation(color), change, fields.expression_displacement(encoded[ids], condition)], -1)
+
+        def by_pose(ids: Tensor) -> Tensor:
+            points, pose = features[ids], condition.pose
+            color, change = fields.pose_color(points, pose), self.pose_attributes(points, pose)
+            return torch.cat([activation(color), change, fields.pose_displacement(encoded[ids], condition)], -1)
+
+        sizes = [fields.config.color_size, sum(ATTRIBUTE_SIZES), 3]
+        return fields.blend(self._blend_weights(), by_expression, by_pose).split(sizes, dim=-1)
+
+    def _blend_weights(self) -> Tensor:
+        """Share of expression [N] at every Gaussian."""
+        landmarks = self.neutral_landmarks
+        # Weights change too little with the means to be worth a gradient through the nearest landmark.
+        landmarks = landmarks if self.config.learn_landmarks else landmarks.detach()
+        return self.fields.blend_weights(self.means.detach(), landmarks)
 
     def landmarks(self, code: HeadCode) -> Tensor:
         """Neutral landmarks moved by the expression [B, L, 3], canonical decimetres."""
@@ -145,22 +173,9 @@ class GaussianHead(nn.Module):
         condition = fields.condition(code.expression, code.pose)
         return neutral + fields.expression_displacement(fields.encode_positions(neutral), condition)
 
-    def _attributes(self, weights: Tensor, features: Tensor, condition: Condition) -> Tensor:
-        return self.fields.blend(
-            weights,
-            lambda ids: self.expression_attributes(features[ids], condition.expression),
-            lambda ids: self.pose_attributes(features[ids], condition.pose),
-        )
-
-    def _to_world(self, weights: Tensor, condition: Condition, quats: Tensor, code: HeadCode) -> tuple[Tensor, Tensor]:
-        """Displaced means, and canonical quaternions [..., N, 4], in world space."""
+    def _to_world(self, points: Tensor, quats: Tensor, encoded: Tensor, code: HeadCode) -> tuple[Tensor, Tensor]:
+        """Displaced canonical points [B, N, 3] and quaternions [B, N, 4] in world space."""
         fields = self.fields
-        encoded = fields.encode_positions(self.means)
-        points = self.means + fields.blend(
-            weights,
-            lambda ids: fields.expression_displacement(encoded[ids], condition),
-            lambda ids: fields.pose_displacement(encoded[ids], condition),
-        )
         if fields.neck is None:
             head = axis_angle_to_quaternion(code.pose[..., None, :3])
             return code.to_world(points), quaternion_multiply(head.expand_as(quats), quats)
