@@ -14,15 +14,12 @@ from torch import Tensor, nn
 
 from gha.faces.code import HeadCode
 from gha.geometry import (
-    ActiveTetrahedra,
     Camera,
     Neighbours,
-    SurfaceTopology,
     SurfaceTracker,
     TetrahedralLattice,
     extract_sparse,
     interpolate_at_zero,
-    marching_tetrahedra,
     mean_square,
 )
 from gha.limits import Limit, above, at_least, between, limited, numbers
@@ -31,6 +28,7 @@ from gha.networks import MLP, LayerSizes, encoded_size
 from .division import Division
 from .fields import Condition, FieldsConfig, HeadFields, sigmoid_rgb
 from .posed import Mesh, Posed
+from .surface_layout import CrossedEdges, SurfaceLayout
 
 _BOX = Limit(
     "[[x0, x1], [y0, y1], [z0, z1]] with the lower number first",
@@ -97,49 +95,6 @@ class NeutralSurface:
 
 
 @dataclass(frozen=True)
-class _CrossedEdges:
-    """Lattice vertices at the ends of edges that the surface crosses, and how its vertices and triangles follow."""
-
-    positions: Tensor  # [M, 3]
-    encoded: Tensor  # [M, P]
-    topology: SurfaceTopology
-
-    @classmethod
-    def of(cls, active: ActiveTetrahedra, fields: HeadFields) -> _CrossedEdges:
-        """Triangulate inside the tetrahedra that a search found."""
-        topology = marching_tetrahedra(active.sdf, active.tets)
-        return cls(active.vertices, fields.encode_positions(active.vertices), topology)
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Surface vertices in the order of their division, and all that is fixed until the surface is searched again.
-
-    The learned landmarks come before them, where there are any: the values at the ends of crossed edges are followed by
-    those at the landmarks, each of which is an edge from and to itself.
-    """
-
-    edges: Tensor  # [L + N, 2]
-    triangles: Tensor  # [F, 3], surface vertices from 0
-    division: Division
-    nearest: Tensor  # [mixed], landmark nearest to each vertex that both expression and pose move
-    neighbours: Neighbours
-
-    @classmethod
-    def of(cls, crossed: _CrossedEdges, values: Tensor, landmarks: Tensor, fields: HeadFields, slack: float) -> _Layout:
-        """Sort the surface vertices, given the values [M + L, 1 + 3 + feature_size]."""
-        count, device = len(crossed.positions), values.device
-        edges, triangles = crossed.topology.edges, crossed.topology.triangles
-        vertices = interpolate_at_zero(values[:, :4].detach(), edges)[:, 1:]
-        order, division, nearest = fields.divide(vertices, landmarks, slack)
-        place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(order), device=device))
-        triangles = place[triangles]
-        of_landmarks = torch.arange(count, len(values), device=device)[:, None].expand(-1, 2)
-        neighbours = Neighbours.of(triangles, len(order), values.dtype)
-        return cls(torch.cat([of_landmarks, edges[order]]), triangles, division, nearest, neighbours)
-
-
-@dataclass(frozen=True)
 class MeshHeadAuxiliaries:
     """What the losses of stage 1 need besides pictures.
 
@@ -178,8 +133,8 @@ class MeshHead(nn.Module):
         self.geometry = MLP(position_size, config.geometry.hidden(), 4 + config.fields.feature_size)
         self.neutral_landmarks = nn.Parameter(landmarks.detach().clone())
         self._tracker: SurfaceTracker | None = None
-        self._crossed: _CrossedEdges | None = None
-        self._layout: _Layout | None = None
+        self._crossed: CrossedEdges | None = None
+        self._layout: SurfaceLayout | None = None
         self._age = 0
 
     def signed_distance(self, positions: Tensor) -> Tensor:
@@ -213,10 +168,10 @@ class MeshHead(nn.Module):
         reach = self.config.offset_fraction * self.config.edge_mm / 100  # decimetres
         return torch.cat([distance, torch.add(positions, offset, alpha=reach), features], dim=-1)
 
-    def _search_all(self, lattice: TetrahedralLattice) -> _CrossedEdges:
-        return _CrossedEdges.of(extract_sparse(lattice, self.signed_distance), self.fields)
+    def _search_all(self, lattice: TetrahedralLattice) -> CrossedEdges:
+        return CrossedEdges.of(extract_sparse(lattice, self.signed_distance), self.fields)
 
-    def _crossed_edges(self) -> _CrossedEdges:
+    def _crossed_edges(self) -> CrossedEdges:
         """Crossed edges: while training, of a search some steps ago near the surface before; otherwise exact."""
         if not self.training:
             return self._search_all(self.lattice(self.config.edge_mm))
@@ -225,12 +180,12 @@ class MeshHead(nn.Module):
             self._tracker = SurfaceTracker(self.lattice(self.config.edge_mm), self.config.full_search_interval)
             self._crossed, self._layout, self._age = None, None, 0
         if self._crossed is None or self._age >= self.config.search_interval:
-            self._crossed = _CrossedEdges.of(self._tracker.extract(self.signed_distance), self.fields)
+            self._crossed = CrossedEdges.of(self._tracker.extract(self.signed_distance), self.fields)
             self._layout, self._age = None, 0
         self._age += 1
         return self._crossed
 
-    def _layout_of(self, crossed: _CrossedEdges, values: Tensor) -> _Layout:
+    def _layout_of(self, crossed: CrossedEdges, values: Tensor) -> SurfaceLayout:
         """The layout of the surface: while training, as old as the crossed edges; otherwise exact."""
         if not self.training:
             return self._lay_out(crossed, values)
@@ -239,8 +194,8 @@ class MeshHead(nn.Module):
             self._layout = self._lay_out(crossed, values, slack)
         return self._layout
 
-    def _lay_out(self, crossed: _CrossedEdges, values: Tensor, slack: float = 0.0) -> _Layout:
-        return _Layout.of(crossed, values, self.neutral_landmarks, self.fields, slack)
+    def _lay_out(self, crossed: CrossedEdges, values: Tensor, slack: float = 0.0) -> SurfaceLayout:
+        return SurfaceLayout.of(crossed, values, self.neutral_landmarks, self.fields, slack)
 
     def forward(self, code: HeadCode, camera: Camera | None = None) -> Posed:
         """Pose the head for codes with leading dimension B.
@@ -280,7 +235,7 @@ class MeshHead(nn.Module):
             return code.to_world(vertices)
         return neck.to_world(vertices, neck.head_share(neutral, encoded), code)
 
-    def _interpolate(self, values: Tensor, layout: _Layout, landmarks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _interpolate(self, values: Tensor, layout: SurfaceLayout, landmarks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Signed distance [L + N, 1], position and feature of landmarks [L, 3] and of surface vertices.
 
         Args:
