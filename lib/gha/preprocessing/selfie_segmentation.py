@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -41,8 +42,8 @@ def load_segmenter(path: Path) -> Segmenter:
             )
             segmenter = vision.ImageSegmenter.create_from_options(options)
             break
-        # MediaPipe reports its own refusals as any of these, and damaged flatbuffers fail as the last four.
-        except (OSError, RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        # MediaPipe reports its own refusals as any of these, and damaged flatbuffers fail as the last five.
+        except (OSError, RuntimeError, ValueError, TypeError, IndexError, AttributeError, struct.error) as error:
             problem = problem or str(error)
     if segmenter is None:
         raise InputError(f"{path}: not a segmentation model for MediaPipe Tasks ({problem})")
