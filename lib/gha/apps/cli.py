@@ -37,6 +37,7 @@ VERBS = {
     "import-photos": Verb(
         "gha.apps.import_photos:main", "turn calibrated photographs of a static object into a capture"
     ),
+    "import-rig": Verb("gha.apps.import_rig:main", "turn pictures with COLMAP or NeRF-style cameras into a capture"),
     "preprocess-nersemble": Verb(
         "gha.apps.preprocess_nersemble:main", "extract the videos of a NeRSemble download into captures"
     ),

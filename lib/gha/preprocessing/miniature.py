@@ -33,7 +33,7 @@ from gha.geometry import Camera
 from .raw_video import write_video
 
 Version = Literal["v1", "v2"]
-FPS = 73
+FPS = Fraction(73)
 TRUTH = "truth"
 TO_LINEAR = srgb_to_linear(np.arange(256) / 255)
 TO_BYTES = encoding_table()
@@ -180,7 +180,7 @@ def _wall(generator: np.random.Generator, height: int, width: int) -> np.ndarray
 
 def _performance(stage: Stage, recipe: Miniature, number: int, count: int) -> HeadCode:
     """Codes [T] of one sequence."""
-    fps = FPS / recipe.speed
+    fps = float(FPS) / recipe.speed
     seed = recipe.seed * 64 + number
     moves = free_sequence(
         stage.model.expression_names, count / fps, fps, seed, tuple(stage.model.neck_pivot.tolist()), SCALE
@@ -212,7 +212,7 @@ def _film_sequence(
         bar.update(1)
     for index, camera_id in enumerate(rig.camera_ids):
         kept = len(videos[index]) - recipe.missing_at_end.get((name, index), 0)
-        write_video(video_path(root, recipe, name, camera_id), videos[index][:kept], Fraction(FPS))
+        write_video(video_path(root, recipe, name, camera_id), videos[index][:kept], FPS)
     arrays = {
         "expression": codes.expression.numpy(),
         "pose": codes.pose.numpy(),
