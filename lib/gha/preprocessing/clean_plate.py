@@ -270,14 +270,20 @@ def _alpha(
     noise = _noise(rgb, bare, recorded)
     shade = _enlarged(shade, (height, width))
     behind = bare * shade[..., None]
-    soft = _enlarged(subject.astype(np.float32), (height, width))
-    mask = soft > 0.5
-    inside = ndimage.distance_transform_edt(mask) if mask.any() else np.zeros(mask.shape)
-    outside = ndimage.distance_transform_edt(~mask)
-    core = inside > settings.reach_in * side
-    band = ~core & (outside <= settings.reach_out * side) & recorded
+    # Distances and colours come from the small copy: at full size they would take most of the time.
+    small_side = max(subject.shape)
+    depth = ndimage.distance_transform_edt(subject) - ndimage.distance_transform_edt(~subject)
+    small_colour = _nearby_colour(
+        _resized(picture, settings.coarse_size) ** GAMMA,
+        depth > settings.reach_in * small_side,
+        max(2, round(settings.colour_radius * small_side)),
+    )
+    colour = np.stack([_enlarged(channel, (height, width)) for channel in np.moveaxis(small_colour, -1, 0)], -1)
+    depth = _enlarged(depth.astype(np.float32), (height, width))
+    soft = np.clip(depth + 0.5, 0, 1)
+    core = depth > settings.reach_in * small_side
+    band = ~core & (depth >= -settings.reach_out * small_side) & recorded
     light, light_behind = rgb**GAMMA, behind**GAMMA
-    colour = _nearby_colour(light, core, max(2, round(settings.colour_radius * side)))
     slope = GAMMA * behind.mean(-1) ** (GAMMA - 1)
     alpha, trust = _projected(light, light_behind, colour, noise * np.maximum(slope, 0.1))
     weights = np.where(band, trust, 1.0).astype(np.float32)

@@ -63,7 +63,7 @@ class _VideoTask:
     target: PictureFiles
     crop: CropWindow
     colours: np.ndarray | None
-    visible: np.ndarray
+    recorded_size: tuple[int, int]
 
 
 def extract_identities(
@@ -165,7 +165,6 @@ def _developed(picture: np.ndarray, crop: CropWindow, colours: np.ndarray | None
 def _tasks(target: PictureFiles, plan: ExtractionPlan) -> list[_VideoTask]:
     """The videos that hold pictures which are not written yet."""
     tasks = []
-    visible = plan.crop.visible(plan.recorded_size)
     for sequence in plan.sequences:
         for camera_id, video in sequence.videos.items():
             frames = {t: frame for t, frame in sequence.frames.items() if not target.has("image", frame, camera_id)}
@@ -174,7 +173,7 @@ def _tasks(target: PictureFiles, plan: ExtractionPlan) -> list[_VideoTask]:
                 tasks.append(
                     _VideoTask(
                         plan.identity.name, video, camera_id, frames, sequence.rate, sequence.origin, target, plan.crop,
-                        colours, visible,
+                        colours, plan.recorded_size,
                     )
                 )  # fmt: skip
     return tasks
@@ -183,8 +182,9 @@ def _tasks(target: PictureFiles, plan: ExtractionPlan) -> list[_VideoTask]:
 def _extract_video(task: _VideoTask) -> tuple[str, int, int]:
     """Write the frames of one video; returns the person, how many were asked for and how many were written."""
     written = 0
+    visible = task.crop.visible(task.recorded_size)
     for timestep, picture in read_pictures(task.video, task.frames, task.rate, task.origin):
-        developed = _developed(picture, task.crop, task.colours, task.visible)
+        developed = _developed(picture, task.crop, task.colours, visible)
         task.target.write_picture(task.frames[timestep], task.camera_id, developed)
         written += 1
     return task.identity, len(task.frames), written
