@@ -37,6 +37,11 @@ VERBS = {
     "import-photos": Verb(
         "gha.apps.import_photos:main", "turn calibrated photographs of a static object into a capture"
     ),
+    "import-rig": Verb("gha.apps.import_rig:main", "turn pictures with COLMAP or NeRF-style cameras into a capture"),
+    "preprocess-nersemble": Verb(
+        "gha.apps.preprocess_nersemble:main", "extract the videos of a NeRSemble download into captures"
+    ),
+    "remove-background": Verb("gha.apps.remove_background:main", "mask the subject of a capture"),
     "validate": Verb("gha.apps.validate:main", "tell everything that is wrong with a capture, and show it"),
     "train-mesh": Verb(
         "gha.apps.train:train_mesh", "stage 1: train the mesh head", "gha.apps.training_config:MeshRunConfig"

@@ -44,7 +44,7 @@ class Capture:
         self._params: dict[str, dict[str, np.ndarray]] = {}
         self._landmarks: dict[str, Tensor] = {}
         self._cameras: dict[tuple[str, str], Camera] = {}
-        self._views = ViewReader(root, self.frame_ids[0])
+        self._views = ViewReader(root, self.frame_ids)
 
     @property
     def fps(self) -> float:

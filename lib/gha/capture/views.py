@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,19 +22,23 @@ class ViewReader:
 
     Args:
         root: folder of the capture.
-        first_frame: the frame whose images tell the full size of each camera.
+        frame_ids: all frames; the first with a picture of a camera tells the full size of that camera.
     """
 
-    def __init__(self, root: Path, first_frame: str) -> None:
+    def __init__(self, root: Path, frame_ids: Sequence[str]) -> None:
         self.root = root
-        self.first_frame = first_frame
+        self.frame_ids = tuple(frame_ids)
         self._sizes: dict[str, tuple[int, int]] = {}
         self._files: dict[tuple, tuple[Path | None, bool]] = {}
 
     def resolution(self, camera_id: str) -> tuple[int, int]:
         """Height and width of the full-size images of a camera."""
         if camera_id not in self._sizes:
-            self._sizes[camera_id] = picture_size(self._full_size_file("image", self.first_frame, camera_id))
+            stems = (layout.image_stem(self.root, "image", frame, camera_id) for frame in self.frame_ids)
+            found = next((path for stem in stems if (path := layout.with_known_suffix(stem))), None)
+            # Where there is none at all, the first one is missed by name.
+            path = found or self._full_size_file("image", self.frame_ids[0], camera_id)
+            self._sizes[camera_id] = picture_size(path)
         return self._sizes[camera_id]
 
     def read(

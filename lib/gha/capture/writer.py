@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from gha.errors import InputError
@@ -18,7 +17,7 @@ from gha.geometry import Camera
 
 from . import layout
 from .info import CaptureInfo, info_to_json, read_info
-from .layout import ImageKind
+from .picture_files import PictureFiles, is_written, write_cameras
 
 
 class CaptureWriter:
@@ -39,6 +38,7 @@ class CaptureWriter:
         self.root = Path(root)
         self.info = info
         self.original = original
+        self._pictures = PictureFiles(self.root, info.resolution, original)
         self.root.mkdir(parents=True, exist_ok=True)
         if not original:
             self._claim()
@@ -63,11 +63,7 @@ class CaptureWriter:
 
     def write_cameras(self, frame_id: str, camera_ids: Sequence[str], cameras: Camera) -> None:
         """Write the calibration [V] of the named cameras, valid for full-size images, for one frame."""
-        for index, camera_id in enumerate(camera_ids):
-            extrinsic = cameras.w2c[index, :3].double().cpu().numpy()
-            intrinsic = cameras.K[index].double().cpu().numpy()
-            with open_atomically(layout.camera_file(self.root, frame_id, camera_id), durable=False) as file:
-                np.savez(file, extrinsic=extrinsic, intrinsic=intrinsic)
+        write_cameras(self.root, frame_id, camera_ids, cameras)
 
     def write_frame_params(self, frame_id: str, code: HeadCode, landmarks: Tensor, vertices: Tensor) -> None:
         """Write the truth, or the tracking, of one frame.
@@ -104,52 +100,30 @@ class CaptureWriter:
             rgb: uint8 [H, W, 3] with its background, or a JPEG file whose bytes are kept.
             alpha: uint8 [H, W], 255 inside the subject.
         """
-        recorded = rgb if isinstance(rgb, Path) else None
-        picture = _open_jpeg(recorded) if recorded else Image.fromarray(_checked_rgb(rgb))
-        mask = Image.fromarray(_checked_gray(alpha))
-        self._check_size(picture, f"image of frame {frame_id}, camera {camera_id}")
-        self._check_size(mask, f"mask of frame {frame_id}, camera {camera_id}")
-        paths = self._view_files(frame_id, camera_id)
-        if "mask_lowres" in paths:
-            self._save(paths["mask_lowres"], shrink(mask))
-            self._save(paths["image_lowres"], shrink(picture))
-        self._save(paths["mask"], mask)
-        if recorded:
-            with open_atomically(paths["image"], durable=False) as file:
-                file.write(recorded.read_bytes())
-        else:
-            self._save(paths["image"], picture)
+        self._pictures.write_mask(frame_id, camera_id, alpha)
+        self._pictures.write_picture(frame_id, camera_id, rgb)
 
     def write_visible(self, camera_id: str, visible: np.ndarray, frame_id: str | None = None) -> None:
         """Write where the pixels of a camera come from the sensor (uint8 [H, W], 255) rather than from padding.
 
         The original's form needs ``frame_id``: it keeps one map per frame.
         """
-        picture = Image.fromarray(_checked_gray(visible))
-        self._check_size(picture, f"visible map of camera {camera_id}")
-        if not self.original:
-            stem = layout.camera_visible_stem(self.root, camera_id)
-            self._save(stem.parent / (stem.name + ".png"), picture)
-            return
-        if frame_id is None:
-            raise ValueError("the original's form keeps one visible map per frame: frame_id is missing")
-        self._save(self._image_path("visible", frame_id, camera_id, lowres=False), picture)
-        self._save(self._image_path("visible", frame_id, camera_id, lowres=True), shrink(picture))
+        self._pictures.write_visible(camera_id, visible, frame_id)
 
     def write_background(self, camera_id: str, rgb: np.ndarray) -> None:
         """Write the picture of the empty stage, uint8 [H, W, 3]."""
-        self._save(layout.background_file(self.root, camera_id), Image.fromarray(_checked_rgb(rgb)))
+        self._pictures.write_background(camera_id, rgb)
 
     def is_done(self, frame_id: str, camera_id: str) -> bool:
         """Whether pictures, calibration and parameters of this view are all there."""
-        return all(_is_written(path) for path in self._files_of(frame_id, (camera_id,)))
+        return all(is_written(path) for path in self._files_of(frame_id, (camera_id,)))
 
     def finish(self) -> None:
         """Check that no view, camera or parameter file of the split is missing and mark the capture complete."""
         split = self.info.split
         frames = split.train_frames + split.test_frames if split else layout.list_frames(self.root)
         cameras = split.train_cameras + split.test_cameras if split else layout.list_cameras(self.root, frames[0])
-        missing = [path for frame in frames for path in self._files_of(frame, cameras) if not _is_written(path)]
+        missing = [path for frame in frames for path in self._files_of(frame, cameras) if not is_written(path)]
         if missing:
             raise InputError(f"{self.root}: {len(missing)} files were never written, first {missing[0]}")
         if not self.original:
@@ -162,34 +136,13 @@ class CaptureWriter:
             layout.landmarks_file(self.root, frame_id),
             layout.vertices_file(self.root, frame_id),
             *(layout.camera_file(self.root, frame_id, camera) for camera in camera_ids),
-            *(path for camera in camera_ids for path in self._view_files(frame_id, camera).values()),
+            *(
+                path
+                for camera in camera_ids
+                for kind in ("mask", "image")
+                for path in reversed(self._pictures.files(kind, frame_id, camera))
+            ),
         ]
-
-    def _view_files(self, frame_id: str, camera_id: str) -> dict[str, Path]:
-        paths = {kind: self._image_path(kind, frame_id, camera_id, lowres=False) for kind in ("mask", "image")}
-        if self.original or max(self.info.resolution) > layout.LOWRES_SIDE:
-            paths |= {
-                f"{kind}_lowres": self._image_path(kind, frame_id, camera_id, lowres=True) for kind in ("mask", "image")
-            }
-        return paths
-
-    def _image_path(self, kind: ImageKind, frame_id: str, camera_id: str, lowres: bool) -> Path:
-        stem = layout.image_stem(self.root, kind, frame_id, camera_id, lowres)
-        return stem.parent / (stem.name + (".jpg" if self.original or kind == "image" else ".png"))
-
-    def _check_size(self, picture: Image.Image, what: str) -> None:
-        expected = (self.info.resolution[1], self.info.resolution[0])
-        if picture.size != expected:
-            raise InputError(f"{what}: found {picture.size} (width, height), expected {expected}")
-
-    def _save(self, path: Path, picture: Image.Image) -> None:
-        with open_atomically(path, durable=False) as file:
-            if path.suffix == ".png":
-                picture.save(file, "PNG", compress_level=2)
-            elif self.original:
-                picture.convert("RGB").save(file, "JPEG", quality=95)
-            else:
-                picture.save(file, "JPEG", quality=95, subsampling=0)
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,39 +153,5 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _is_written(path: Path) -> bool:
-    """Whether a file is there and holds something: a loss of power can leave names without content."""
-    try:
-        return path.stat().st_size > 0
-    except OSError:
-        return False
-
-
-def shrink(picture: Image.Image) -> Image.Image:
-    """The small copy of a picture: longer side 256, antialiased."""
-    factor = layout.LOWRES_SIDE / max(picture.size)
-    size = tuple(max(1, round(side * factor)) for side in picture.size)
-    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-
-
-def _open_jpeg(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        if picture.format != "JPEG":
-            raise InputError(f"{path}: found {picture.format}, expected a JPEG whose bytes can be kept")
-        return picture.convert("RGB")
-
-
 def _float32(values: Tensor) -> np.ndarray:
     return values.detach().cpu().float().numpy()
-
-
-def _checked_rgb(array: np.ndarray) -> np.ndarray:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise ValueError(f"expected uint8 [H, W, 3], got {array.dtype} {list(array.shape)}")
-    return array
-
-
-def _checked_gray(array: np.ndarray) -> np.ndarray:
-    if array.dtype != np.uint8 or array.ndim != 2:
-        raise ValueError(f"expected uint8 [H, W], got {array.dtype} {list(array.shape)}")
-    return array

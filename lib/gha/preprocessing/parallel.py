@@ -1,0 +1,99 @@
+"""The same work on many files: in this process, in several, or on the machines of a Ray or Dask cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar
+
+from gha.errors import InputError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+EXPECTED = 'a number of processes (0: one per core), "ray://HOST:PORT", "ray" or "dask://HOST:PORT"'
+
+
+def run_tasks(function: Callable[[Task], Result], tasks: Sequence[Task], parallel: str = "1") -> Iterator[Result]:
+    """Call ``function`` with every task and yield the results as they become ready, in any order.
+
+    Function and tasks are sent to other processes, so they must be picklable, and the files they name must be found
+    under the same paths on every machine.
+
+    Args:
+        function: a function of a module.
+        tasks: its arguments.
+        parallel: number of processes, "1" for this one and "0" for one per core; ``ray://HOST:PORT`` or
+            ``dask://HOST:PORT`` for the scheduler of a cluster, ``ray`` for one that runs on this machine.
+    """
+    kind, _, address = parallel.partition("://")
+    if kind.isdecimal() and not address:
+        yield from _run_here(function, tasks, int(kind))
+    elif kind == "ray":
+        with _ray(parallel if address else "auto") as backend:
+            yield from _run_on(backend, function, tasks)
+    elif kind == "dask" and address:
+        with _dask(f"tcp://{address}") as backend:
+            yield from _run_on(backend, function, tasks)
+    else:
+        raise InputError(f"parallel: found {parallel!r}, expected {EXPECTED}")
+
+
+def _run_here(function: Callable[[Task], Result], tasks: Sequence[Task], processes: int) -> Iterator[Result]:
+    if processes == 1 or len(tasks) < 2:
+        yield from map(function, tasks)
+        return
+    from joblib import Parallel, delayed
+
+    # Every worker is a process of its own and needs no threads: as many as there are cores are already at work.
+    pool = Parallel(processes or -1, backend="loky", return_as="generator_unordered", batch_size=1)
+    yield from pool(delayed(function)(task) for task in tasks)
+
+
+def _run_on(
+    backend: AbstractContextManager[Any], function: Callable[[Task], Result], tasks: Sequence[Task]
+) -> Iterator[Result]:
+    """Hand the tasks to joblib's back end for a cluster, in portions, so that progress can be seen."""
+    from joblib import Parallel, delayed, effective_n_jobs
+
+    with backend:
+        portion = 4 * max(1, effective_n_jobs(-1))
+        for start in range(0, len(tasks), portion):
+            jobs = (delayed(function)(task) for task in tasks[start : start + portion])
+            yield from Parallel(n_jobs=-1, batch_size=1)(jobs)
+
+
+@contextmanager
+def _ray(address: str) -> Iterator[AbstractContextManager[Any]]:
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError as error:
+        raise InputError(f"parallel: {address!r} needs the package ray ({error}); pip install ray") from error
+    from joblib import parallel_config
+
+    try:
+        ray.init(address=address, log_to_driver=False)
+    except (ConnectionError, RuntimeError) as error:
+        raise InputError(f"parallel: no Ray cluster answers at {address!r} ({error})") from error
+    try:
+        register_ray()
+        yield parallel_config(backend="ray")
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[AbstractContextManager[Any]]:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise InputError(f"parallel: dask needs the package distributed ({error}); pip install distributed") from error
+    from joblib import parallel_config
+
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, TimeoutError) as error:
+        raise InputError(f"parallel: no Dask scheduler answers at {address} ({error})") from error
+    with client:
+        yield parallel_config(backend="dask")
