@@ -12,7 +12,7 @@ from gha.faces import FaceModel
 from .fitting_views import LANDMARKS, HeadInViews
 
 STEPS = 8  # places of a landmark, the first of which is the model's own
-REACH = 0.75  # how far they go from the jaw line towards the landmark they are led to
+REACH = 0.9  # how far they go from the jaw line towards the landmark they are led to
 # Landmarks of the front of the face that those of the jaw line slide towards: eyes, nostrils, mouth, lower lip.
 TOWARDS = (36, 36, 31, 31, 48, 48, 59, 58, 57, 56, 55, 54, 54, 35, 35, 45, 45)
 

@@ -270,9 +270,7 @@ def _gather(residuals: Residuals, weight: Tensor, count: int) -> tuple[Tensor, T
     return gathered[..., :9].unflatten(-1, (3, 3)), gathered[..., 9:]
 
 
-def _columns(
-    at: Estimate, points: Tensor, by_identity: Tensor, by_expression: Tensor, with_shared: bool
-) -> Tensor:
+def _columns(at: Estimate, points: Tensor, by_identity: Tensor, by_expression: Tensor, with_shared: bool) -> Tensor:
     """Derivatives of canonical points as the rig sees them [T, P, 3, D + S]."""
     shape = points.shape
     zero = torch.zeros_like(points[..., 0])
