@@ -37,6 +37,7 @@ VERBS = {
     "import-photos": Verb(
         "gha.apps.import_photos:main", "turn calibrated photographs of a static object into a capture"
     ),
+    "fit-3dmm": Verb("gha.apps.fit_3dmm:main", "fit a parametric face model to the landmarks of a capture or a video"),
     "validate": Verb("gha.apps.validate:main", "tell everything that is wrong with a capture, and show it"),
     "train-mesh": Verb(
         "gha.apps.train:train_mesh", "stage 1: train the mesh head", "gha.apps.training_config:MeshRunConfig"

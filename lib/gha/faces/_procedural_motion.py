@@ -26,8 +26,9 @@ from .face_points import FacePoints
 
 SIDES = ("Left", "Right")
 # What HeadMotion.turn depends on, but for the gaze, which turns nothing of the skin by itself.
-TURNING = ("jawOpen", "jawLeft", "jawRight", "jawForward", "mouthClose") + tuple(
-    name + side for side in SIDES for name in ("eyeBlink", "eyeSquint", "eyeWide", "eyeLookUp", "eyeLookDown")
+TURNING = (
+    *("jawOpen", "jawLeft", "jawRight", "jawForward", "mouthClose"),
+    *(name + side for side in SIDES for name in ("eyeBlink", "eyeSquint", "eyeWide", "eyeLookUp", "eyeLookDown")),
 )
 
 

@@ -224,7 +224,7 @@ def _face_region(path: Path, arrays: _FlameArrays, count: int) -> np.ndarray:
         return ids
     landmarks = arrays.template[count:]
     top = 2 * landmarks[17:27, 1].mean() - landmarks[36:48, 1].mean()
-    x, y, z = arrays.template[:count].T
+    y, z = arrays.template[:count, 1:].T
     inside = (y > landmarks[8, 1] - 0.005) & (y < top) & (z > landmarks[[0, 16], 2].mean())
     # Eyeballs follow their joints entirely.
     inside &= arrays.weights[:count, 3:].sum(1) < 0.5

@@ -53,7 +53,7 @@ class FittingConfig:
     """World units per decimetre; 0: found, or 0.1 (metres) where only one camera sees the face."""
     shared_frames: int = 60
     """Identity and scale are found with as many frames, spread evenly; the others then take them over."""
-    max_iterations: int = 20
+    max_iterations: int = 40
     """Most iterations of each of the stages."""
     tolerance: float = 2e-4
     """A stage has converged when an iteration lowers its cost by less than this share."""

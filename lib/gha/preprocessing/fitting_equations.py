@@ -30,7 +30,7 @@ class Estimate:
     pose: Pose
 
     def moved(self, frames: Tensor, shared: Tensor) -> Estimate:
-        """After steps of the frames [T, E + 6] (expression, rotation, translation) and of identity and scale [I + 1]."""
+        """After steps of frames [T, E + 6] (expression, rotation, translation) and of identity and scale [I + 1]."""
         count = self.expression.shape[1]
         turn = axis_angle_to_matrix(frames[:, count : count + 3])
         pose = Pose(
