@@ -17,7 +17,7 @@ from .fitting_contour import Tracks
 from .fitting_equations import Estimate, Problem, chunks, find_residuals
 from .fitting_solver import Stage, minimise
 from .fitting_start import Start, find_start
-from .fitting_views import LANDMARKS, Views
+from .fitting_views import LANDMARKS, HeadInViews, Views
 
 RAYLEIGH_MEDIAN = 1.1774  # length of a vector of two normal numbers that half of them exceed
 # Residuals that count for half, relative to the configured ones, in the order of the stages: outliers are sorted out
@@ -92,8 +92,9 @@ def fit_face(
     config = config if start.known_scale else replace(config, scale=float(start.pose.scale))
     ties = torch.zeros(views.frames) if seconds is None else 1 / seconds
     problem = Problem(
-        views, points, tracks, limits, config, ties.double(), 1.0, config.outlier_scale, float(start.pose.scale)
-    )
+        views, points, tracks, limits, config, ties.double(), HeadInViews.of(views, start.pose).decimetres_per_pixel(),
+        1.0, config.outlier_scale, float(start.pose.scale),
+    )  # fmt: skip
     estimate = Estimate(identity, rest.expand(views.frames, -1).clone(), start.pose)
     estimate, stages, problem = _run(problem, estimate, start.placed, watch or (lambda name: None))
     return _finish(model, problem, estimate, start, stages)
@@ -105,7 +106,7 @@ def _run(
     """The stages: some frames with what they share, then all."""
     stages = []
     some = _spread(placed, problem.config.shared_frames)
-    part = replace(problem, views=problem.views.of_frames(some), ties=torch.zeros(len(some), dtype=torch.float64))
+    part = replace(problem.of_frames(some), ties=torch.zeros(len(some), dtype=torch.float64))
     few = estimate.of_frames(some)
     for name, free, patience in (
         ("poses", (False, False), PATIENCE[0]),
@@ -144,7 +145,8 @@ def _spread_out(estimate: Estimate, few: Estimate, some: Tensor) -> Estimate:
 
 
 def _with_noise(problem: Problem, at: Estimate, patience: float) -> Problem:
-    """The problem with the noise that the residuals show."""
+    """The problem with the noise that the residuals show, and with lengths as the heads lie now."""
+    problem = replace(problem, lengths=HeadInViews.of(problem.views, at.pose).decimetres_per_pixel())
     lengths = []
     for c in chunks(at):
         part = problem.of_frames(c)
@@ -165,7 +167,7 @@ def _finish(model: FaceModel, problem: Problem, at: Estimate, start: Start, stag
         part, pose = problem.of_frames(c), at.pose.of_frames(c)
         points = problem.points(at.identity, at.expression[c])
         residuals = find_residuals(part, pose, points)
-        unseen = part.views.confidence <= 0
+        unseen = residuals.weight <= 0
         pixels.append(residuals.pixels.norm(dim=-1).masked_fill(unseen, torch.nan))
         decimetres.append(residuals.decimetres.norm(dim=-1).masked_fill(unseen, torch.nan))
         chosen.append(residuals.pixels + part.views.points)

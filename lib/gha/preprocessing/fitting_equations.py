@@ -17,7 +17,7 @@ from .fitting_views import JAW_LINE, LANDMARKS, HeadInViews, Pose, Views
 
 CHUNK = 32  # frames linearised at a time: memory
 # How far things drift in a second (standard deviations): expression in units of its spread, radians, decimetres.
-EXPRESSION_DRIFT, TURN_DRIFT, SHIFT_DRIFT = 2.0, 0.8, 0.8
+EXPRESSION_DRIFT, TURN_DRIFT, SHIFT_DRIFT = 1.5, 0.25, 0.25
 SCALE_SPREAD = 0.3  # of the logarithm about the initial scale: keeps it from degenerating, weighs next to nothing
 
 
@@ -56,6 +56,7 @@ class Problem:
         limits: of the expression coefficients.
         config: weights.
         ties: of each frame to the one before it, 1 / seconds between them, 0 for none [T].
+        lengths: decimetres that a pixel of each view is long on the head [T, V], as the head lay before the stage.
         noise: standard deviation of detections in decimetres.
         outliers: residual that counts for half, in standard deviations.
         first_scale: the scale at the start.
@@ -67,13 +68,14 @@ class Problem:
     limits: CoefficientRange
     config: FittingConfig
     ties: Tensor
+    lengths: Tensor
     noise: float
     outliers: float
     first_scale: float
 
-    def of_frames(self, index: slice) -> Problem:
+    def of_frames(self, index: Tensor | slice) -> Problem:
         """The data of some frames; ties are left as they are."""
-        return replace(self, views=self.views.of_frames(index))
+        return replace(self, views=self.views.of_frames(index), lengths=self.lengths[index])
 
     def tie_strengths(self) -> Tensor:
         """What holds the steps of a frame to those of the one before [T, E + 6]; 0 for the first of a sequence."""
@@ -113,7 +115,7 @@ def find_residuals(
     frame = torch.arange(len(points))[:, None, None]
     seen = head.see(points[frame, chosen])
     away = seen.pixels - views.points
-    length = seen.decimetres_per_pixel()[..., None]
+    length = problem.lengths[..., None, None]
     kind = torch.ones(LANDMARKS, dtype=torch.float64)
     kind[JAW_LINE] = 0.0 if config.contour == "off" else config.contour_weight
     weight = views.confidence * kind * seen.in_front

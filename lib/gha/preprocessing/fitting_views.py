@@ -121,6 +121,11 @@ class HeadInViews:
         offset = (turn @ pose.translation[:, None, :, None])[..., 0] + shift
         return cls(matrix, offset, views.focal, views.centre, pose.scale)
 
+    def decimetres_per_pixel(self) -> Tensor:
+        """How long a pixel of each view is at the middle of the face [T, V]."""
+        depth = torch.maximum(self.offset[..., 2], NEAREST * self.offset.norm(dim=-1))
+        return depth / (self.focal.mean(-1) * self.scale)
+
     def see(self, points: Tensor) -> Seen:
         """Project points [T, N, 3], or [T, V, N, 3] that differ between views."""
         points = points[:, None] if points.ndim == 3 else points
@@ -150,10 +155,6 @@ class Seen:
     ratio: Tensor
     depth: Tensor
     in_front: Tensor
-
-    def decimetres_per_pixel(self) -> Tensor:
-        """How long a pixel is at each point [T, V, N]."""
-        return self.depth / (self.head.focal.mean(-1)[..., None] * self.head.scale)
 
     def derivatives(self) -> Tensor:
         """Of pixels by canonical points [T, V, N, 2, 3]."""

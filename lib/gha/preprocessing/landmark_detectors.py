@@ -88,8 +88,7 @@ class FaceAlignmentDetector:
         if faces is None or not len(faces):
             return np.zeros((LANDMARKS, 3))
         best = int(np.argmax([np.sum(score) for score in scores]))
-        # The network sees the centres of pixels at whole numbers.
-        points = np.asarray(faces[best], dtype=np.float64)[:, :2] + 0.5
+        points = np.asarray(faces[best], dtype=np.float64)[:, :2]
         score = np.asarray(scores[best], dtype=np.float64).reshape(-1, 1).clip(0, 1)
         return np.concatenate([points, score], axis=1)
 
