@@ -10,7 +10,7 @@ from gha.apps.config_help import list_keys
 from gha.apps.make_capture import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/conventions.md", "docs/how_it_works.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/conventions.md", "docs/how_it_works.md", "docs/fitting.md"]
 SCRIPTS = {
     "demo": "demo.py",
     "train-mesh": "train_meshhead.py",

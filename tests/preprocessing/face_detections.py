@@ -22,7 +22,7 @@ def small_head():
 
 @dataclass(frozen=True)
 class Scene:
-    """T true frames: vertices [T, R, 3], landmarks [T, 68, 3], expression [T, E], and their true pixels [T, V, 68, 2]."""
+    """T true frames: vertices [T, R, 3], landmarks [T, 68, 3], expression [T, E], and true pixels [T, V, 68, 2]."""
 
     stage: Stage
     cameras: Camera

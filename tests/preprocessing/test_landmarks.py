@@ -178,7 +178,7 @@ def test_detection_is_resumed(ball, tmp_path):
     assert seen[0] == (96, 120, 3)
     detection_file(tmp_path, frames[1], cameras[0]).unlink()
     assert detect_landmarks(capture, make, tmp_path, frames, cameras, progress=False) == 1
-    fail = lambda: pytest.fail("the detector was loaded for nothing")  # noqa: E731
+    fail = lambda: pytest.fail("the detector was loaded for nothing")
     assert detect_landmarks(capture, fail, tmp_path, frames, cameras, progress=False) == 0
     assert read_landmarks(tmp_path, frames, cameras).shape == (2, len(cameras), 68, 3)
 

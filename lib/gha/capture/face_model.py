@@ -18,9 +18,7 @@ def declare_face_model(root: Path, expression_names: Sequence[str], name: str, v
     path = root / layout.CAPTURE_FILE
     if path.exists():
         info, complete = read_info(path)
-        info = replace(
-            info, expression_names=tuple(expression_names), face_model=name, face_model_version=version
-        )
+        info = replace(info, expression_names=tuple(expression_names), face_model=name, face_model_version=version)
         write_atomically(path, info_to_json(info, complete))
         return
     write_atomically(root / layout.EXPRESSION_NAMES_FILE, json.dumps(list(expression_names), indent=1) + "\n")

@@ -27,7 +27,7 @@ def read_landmarks(folder: Path, triangles: np.ndarray) -> tuple[np.ndarray, np.
     faces, shares = _full(content) if "full_lmk_faces_idx" in content else _from_parts(content, found[0])
     if faces.shape != (68,) or shares.shape != (68, 3):
         raise InputError(
-            f"{found[0]}: found triangles {list(faces.shape)} and shares {list(shares.shape)}, expected [68] and [68, 3]"
+            f"{found[0]}: found triangles {list(faces.shape)}, shares {list(shares.shape)}, expected [68] and [68, 3]"
         )
     if faces.min() < 0 or faces.max() >= len(triangles):
         raise InputError(f"{found[0]}: names triangles {faces.min()} to {faces.max()}, the model has {len(triangles)}")

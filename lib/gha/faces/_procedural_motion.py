@@ -127,6 +127,8 @@ class HeadMotion:
         return points.index_copy(-2, ids, _turn(points[..., ids, :], centre, rotation))
 
     def _turn_eye(self, points: Tensor, centre: Tensor, part: dict[str, Tensor], eye: int, side: str) -> Tensor:
+        if not len(self._eye_ids[eye]):
+            return points
         degree = torch.pi / 180
         gaze = {name: GAZE_DEGREES[name] * degree * part[f"eyeLook{name}{side}"] for name in GAZE_DEGREES}
         outwards = 1 if side == "Left" else -1

@@ -118,9 +118,9 @@ class CoefficientRange:
 
     @classmethod
     def shares(cls, count: int) -> CoefficientRange:
-        """Of blend shapes that are shares in [0, 1]."""
+        """Of blend shapes that are shares in [0, 1]; in a face that speaks or shows something most are near 0."""
         ones = torch.ones(count, dtype=torch.float64)
-        return cls(0 * ones, ones, 0.5 * ones)
+        return cls(0 * ones, ones, 0.25 * ones)
 
     @classmethod
     def normal(cls, spread: Sequence[float] | Tensor) -> CoefficientRange:

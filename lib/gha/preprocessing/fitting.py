@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -75,7 +76,32 @@ def fit_face(
     Raises:
         InputError: no frame has enough detections to place a head.
     """
-    config = config or FittingConfig()
+    with _one_thread():
+        return _fit_face(model, views, config or FittingConfig(), seconds, watch)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread.
+
+    The operations are many and too small to share: on several threads they wait for each other, and ten times as long
+    where other programs use the cores as well.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fit_face(
+    model: FaceModel,
+    views: Views,
+    config: FittingConfig,
+    seconds: Tensor | None,
+    watch: Callable[[str], None] | None,
+) -> Fit:
     tracks = Tracks.of(model)
     points = model.at_vertices(tracks.ids)
     identity = torch.zeros(model.identity_size, dtype=torch.float64)

@@ -17,7 +17,7 @@ from .fitting_views import JAW_LINE, LANDMARKS, HeadInViews, Pose, Views
 
 CHUNK = 32  # frames linearised at a time: memory
 # How far things drift in a second (standard deviations): expression in units of its spread, radians, decimetres.
-EXPRESSION_DRIFT, TURN_DRIFT, SHIFT_DRIFT = 1.5, 0.25, 0.25
+EXPRESSION_DRIFT, TURN_DRIFT, SHIFT_DRIFT = 3.0, 0.25, 0.25
 SCALE_SPREAD = 0.3  # of the logarithm about the initial scale: keeps it from degenerating, weighs next to nothing
 
 
@@ -168,9 +168,13 @@ class Equations:
     cost: float
 
 
-def linearise(problem: Problem, at: Estimate, with_shared: bool) -> Equations:
-    """Equations about an estimate; ``with_shared`` for identity and scale too."""
-    parts = [_linearise_some(problem.of_frames(c), at.of_frames(c), with_shared) for c in chunks(at)]
+def linearise(problem: Problem, at: Estimate, with_shared: bool, with_expression: bool = True) -> Equations:
+    """Equations about an estimate; ``with_shared`` for identity and scale too.
+
+    Without ``with_expression`` those of the expression are not filled in, which saves most of the time.
+    """
+    kinds = with_shared, with_expression or with_shared
+    parts = [_linearise_some(problem.of_frames(c), at.of_frames(c), *kinds) for c in chunks(at)]
     own, mixed, shared, slope, shared_slope, chosen, cost = zip(*parts, strict=True)
     own, slope = torch.cat(own), torch.cat(slope)
     count = at.expression.shape[1]
@@ -240,8 +244,12 @@ def step_between(at: Estimate) -> Tensor:
     return torch.cat([torch.zeros_like(step[:1]) if len(step) else step.new_zeros(1, step.shape[1]), step])
 
 
-def _linearise_some(problem: Problem, at: Estimate, with_shared: bool) -> tuple[Tensor, ...]:
-    points, by_identity, by_expression = problem.points.derivatives(at.identity, at.expression)
+def _linearise_some(problem: Problem, at: Estimate, with_shared: bool, with_expression: bool) -> tuple[Tensor, ...]:
+    if with_expression:
+        points, by_identity, by_expression = problem.points.derivatives(at.identity, at.expression)
+    else:
+        points = problem.points(at.identity, at.expression)
+        by_identity = by_expression = points.new_zeros(1, 1, 1, at.expression.shape[1])
     residuals = find_residuals(problem, at.pose, points, linearise=True)
     cost, weight = robust_cost(problem, residuals)
     information, pull = _gather(residuals, weight, points.shape[1])

@@ -47,7 +47,7 @@ def minimise(
     """
     estimate, damping, costs, ended = start, FIRST_DAMPING, [], "iteration cap"
     for _ in range(iterations):
-        equations = linearise(problem, estimate, free[1])
+        equations = linearise(problem, estimate, free[1], free[0])
         costs = costs or [equations.cost]
         accepted = None
         for _ in range(ATTEMPTS):

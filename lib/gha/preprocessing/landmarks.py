@@ -44,7 +44,7 @@ def to_ibug(points: np.ndarray) -> np.ndarray:
 
 
 def _evenly(line: np.ndarray, count: int) -> np.ndarray:
-    """Points [..., count, 3] at even distances along lines [..., N, 3], measured in x and y; least confidence of all."""
+    """Points [..., count, 3] at even distances along lines [..., N, 3] in x and y; with their least confidence."""
     flat = line.reshape(-1, *line.shape[-2:])
     result = np.empty((len(flat), count, 3))
     for index, points in enumerate(flat):
@@ -148,7 +148,7 @@ def _read_camera(path: Path, frames: Sequence[str]) -> np.ndarray:
 def _names(path: Path) -> list[str] | None:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            names = archive["frames"] if "frames" in archive else None
+            names = archive.get("frames")
     except (*DAMAGE, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: frames is not readable ({error}); expected a list of names") from error
     if names is None:
