@@ -16,8 +16,10 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +117,18 @@ def _expressions(scene: Scene, fit: Fit) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
-    """What /proc/cpuinfo calls it."""
+def _circumstances() -> dict[str, Any]:
+    """Machine, versions, commit and command."""
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return names[0].partition(": ")[2] if names else platform.machine()
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "device": f"one thread of {names[0].partition(': ')[2] if names else platform.machine()}",
+        "load_average": round(os.getloadavg()[0], 1),
+        "torch": torch.__version__,
+        "commit": commit.stdout.strip() or "unknown",
+        "command": " ".join(["python", "benchmarks/fitting.py", *sys.argv[1:]]),
+        "date": date.today().isoformat(),
+    }
 
 
 def main() -> None:
@@ -138,7 +148,7 @@ def main() -> None:
         ("outline, fit told fixed", outlines(scene), scene.cameras, "fixed"),
         ("one camera", scene.pixels[:, front], scene.cameras[front], "fixed"),
     ]
-    results = {"face": scene.model.name, "device": f"one thread of {_processor()}", "load": os.getloadavg()[0]}
+    results = {**_circumstances(), "face": scene.model.name}
     for name, pixels, cameras, contour in cases:
         results[name] = measure(scene, pixels, cameras, contour, arguments.noise)
         shown = {key: value for key, value in results[name].items() if key not in ("correlation", "stages")}

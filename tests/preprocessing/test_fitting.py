@@ -280,3 +280,12 @@ def test_the_jaw_line_can_be_left_out(scene):
 
 def test_face_models_name_what_fitting_needs():
     assert {"at_vertices", "vertices", "appearance"} == FaceModel.__abstractmethods__
+
+
+def test_a_photographic_head(shared_data):
+    """ICT-FaceKit: a linear model of fifty identity coefficients."""
+    model = load_face_model(shared_data / "ict_head", kind="ict", base="mean", hair_style=None)
+    scene = make_scene(frames=6, cameras=8, model=model)
+    fit = fit_face(model, Views.of(scene.detect(), scene.cameras), FIXED)
+    assert inner_error(scene, fit) < 0.6 * NOISE
+    assert scene.millimetres(fit.vertices).mean() < 1.0

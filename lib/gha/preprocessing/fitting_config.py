@@ -43,8 +43,8 @@ class FittingConfig:
     """Smallest noise of detections to assume, in decimetres: what a face model cannot follow."""
     outlier_scale: float = 4.0
     """Residuals of so many standard deviations count for half (Geman and McClure)."""
-    identity_weight: float = 1.0
-    """Strength of the normal prior on identity coefficients."""
+    identity_weight: float = 0.2
+    """Strength of the normal prior on identity coefficients; 1: all frames together say as much as one of them."""
     expression_weight: float = 1.0
     """Strength of the prior on expression coefficients."""
     temporal_weight: float = 1.0

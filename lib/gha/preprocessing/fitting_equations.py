@@ -225,7 +225,9 @@ def prior_cost(problem: Problem, at: Estimate, with_shared: bool) -> float:
 
 def _shared_prior(problem: Problem, at: Estimate) -> tuple[Tensor, Tensor]:
     """Strengths [S] and arguments [S] of the quadratic priors on identity and the logarithm of the scale."""
-    strengths = torch.full((len(at.identity) + 1,), problem.config.identity_weight, dtype=torch.float64)
+    # A detector errs in the same way in all frames: however many there are, they say of a shape what one does.
+    strength = problem.config.identity_weight * problem.views.frames
+    strengths = torch.full((len(at.identity) + 1,), strength, dtype=torch.float64)
     strengths[-1] = 1e12 if problem.config.scale > 0 else 1 / SCALE_SPREAD**2
     return strengths, torch.cat([at.identity, (at.pose.scale / problem.first_scale).log()[None]])
 
