@@ -126,7 +126,7 @@ def _circumstances() -> dict[str, Any]:
         "load_average": round(os.getloadavg()[0], 1),
         "torch": torch.__version__,
         "commit": commit.stdout.strip() or "unknown",
-        "command": " ".join(["python", "benchmarks/fitting.py", *sys.argv[1:]]),
+        "command": " ".join(["python", "benchmarks/fitting.py", *(Path(word).name for word in sys.argv[1:])]),
         "date": date.today().isoformat(),
     }
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from .fitting_views import JAW_LINE, Pose, Views
 
 ROUNDS = 12
+PORTION = 64  # frames triangulated at a time: memory
 ENOUGH = 8  # landmarks that fix a pose well
 METRES = 0.1  # world units per decimetre where nothing tells the unit
 # Least sine of the angle between rays that fix a depth.
@@ -39,7 +40,9 @@ def find_start(views: Views, neutral: Tensor, scale: float) -> Start:
     Frames whose landmarks can be triangulated are aligned by a similarity; their median scale then holds for all. The
     others are placed by the view that sees most, as scaled orthography sees it. ``scale`` 0: it is found.
     """
-    world, certainty = triangulate(views)
+    portions = [slice(first, first + PORTION) for first in range(0, views.frames, PORTION)]
+    pairs = [triangulate(views.of_frames(portion)) for portion in portions]
+    world, certainty = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     certainty[:, JAW_LINE] *= 0.1
     triangulated = (certainty[:, 17:] > 0).sum(1) >= ENOUGH
     rotation = torch.eye(3, dtype=torch.float64).expand(views.frames, 3, 3).clone()
