@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -46,6 +46,21 @@ class FacePoints:
         """Points [P, 3] that move along bases [I, P, 3] and [E, P, 3] only."""
         none = [rest.new_zeros(*shape, 0, 3).double() for shape in ((), identity.shape[:1], expression.shape[:1])]
         return cls(rest.double(), identity.double(), expression.double(), *none)
+
+    def with_offsets(self, first: int, last: int, size: float) -> FacePoints:
+        """The same with three more identity coefficients for each point from ``first`` to before ``last``.
+
+        They move it alone, by ``size`` decimetres along each axis per unit.
+        """
+        count = 3 * (last - first)
+        offsets = self.rest.new_zeros(count, *self.rest.shape)
+        offsets[:, first:last] = size * torch.eye(count, dtype=torch.float64).unflatten(1, (-1, 3))
+        still = self.rest.new_zeros(count, len(self.joints), 3)
+        return replace(
+            self,
+            identity=torch.cat([self.identity, offsets]),
+            joint_identity=torch.cat([self.joint_identity, still]),
+        )
 
     def __call__(self, identity: Tensor, expression: Tensor) -> Tensor:
         """Points [..., P, 3] for identity [..., I] and expression [..., E]."""

@@ -18,7 +18,7 @@ from .fitting_contour import Tracks
 from .fitting_equations import Estimate, Problem, chunks, find_residuals
 from .fitting_solver import Stage, minimise
 from .fitting_start import Start, find_start
-from .fitting_views import LANDMARKS, HeadInViews, Views
+from .fitting_views import JAW_LINE, LANDMARKS, HeadInViews, Views
 
 RAYLEIGH_MEDIAN = 1.1774  # length of a vector of two normal numbers that half of them exceed
 # Residuals that count for half, relative to the configured ones, in the order of the stages: outliers are sorted out
@@ -104,7 +104,9 @@ def _fit_face(
 ) -> Fit:
     tracks = Tracks.of(model)
     points = model.at_vertices(tracks.ids)
-    identity = torch.zeros(model.identity_size, dtype=torch.float64)
+    if config.landmark_bias > 0:
+        points = points.with_offsets(JAW_LINE.stop, LANDMARKS, config.landmark_bias)
+    identity = torch.zeros(len(points.identity), dtype=torch.float64)
     limits = model.expression_range
     rest = torch.clamp(torch.zeros_like(limits.low), limits.low, limits.high)
     neutral = points(identity, rest)[:LANDMARKS]
@@ -187,7 +189,8 @@ def _with_noise(problem: Problem, at: Estimate, patience: float) -> Problem:
 
 def _finish(model: FaceModel, problem: Problem, at: Estimate, start: Start, stages: tuple[Stage, ...]) -> Fit:
     """Everything evaluated once at the result."""
-    region = model.at_vertices(model.face_region)
+    region, marks = (model.at_vertices(ids) for ids in (model.face_region, model.landmarks))
+    identity = at.identity[: model.identity_size]
     landmarks, vertices, chosen, pixels, decimetres = [], [], [], [], []
     for c in chunks(at):
         part, pose = problem.of_frames(c), at.pose.of_frames(c)
@@ -197,14 +200,15 @@ def _finish(model: FaceModel, problem: Problem, at: Estimate, start: Start, stag
         pixels.append(residuals.pixels.norm(dim=-1).masked_fill(unseen, torch.nan))
         decimetres.append(residuals.decimetres.norm(dim=-1).masked_fill(unseen, torch.nan))
         chosen.append(residuals.pixels + part.views.points)
-        landmarks.append(pose.to_world(points[:, :LANDMARKS]))
-        vertices.append(pose.to_world(region(at.identity, at.expression[c])).float())
+        # Offsets belong to the detector; what is written belongs to the model.
+        landmarks.append(pose.to_world(marks(identity, at.expression[c])))
+        vertices.append(pose.to_world(region(identity, at.expression[c])).float())
     frames = len(at.expression)
     code = HeadCode(
         expression=at.expression.float(),
         pose=torch.cat([matrix_to_axis_angle(at.pose.rotation), at.pose.translation], 1).float(),
         scale=at.pose.scale.float().expand(frames, 1),
-        identity=at.identity.float().expand(frames, -1),
+        identity=identity.float().expand(frames, -1),
     )
     return Fit(
         code, torch.cat(landmarks).float(), torch.cat(vertices), torch.cat(chosen).float(), torch.cat(pixels).float(),

@@ -17,6 +17,7 @@ Contour = Literal["sliding", "fixed", "off"]
     contour_slack=between(0, 1),
     identity_weight=above(0),
     expression_weight=above(0),
+    landmark_bias=at_least(0),
     temporal_weight=at_least(0),
     scale=at_least(0),
     shared_frames=at_least(1),
@@ -47,6 +48,10 @@ class FittingConfig:
     """Strength of the normal prior on identity coefficients; 1: all frames together say as much as one of them."""
     expression_weight: float = 1.0
     """Strength of the prior on expression coefficients."""
+    landmark_bias: float = 0.0
+    """How far, in decimetres (standard deviation), the detector's landmarks lie from the model's in all frames alike,
+    or the person's shape from all that the model can take; 0.015 suits real faces. Found along with the identity, so
+    that expressions need not make up for it; costs a few seconds. 0: not at all."""
     temporal_weight: float = 1.0
     """Strength of the ties between neighbouring frames of a sequence; 0: every frame by itself."""
     scale: float = 0.0
