@@ -218,6 +218,7 @@ class _Counted:
 
     def __init__(self, points, asked):
         self._points, self._asked = points, asked
+        self.identity = points.identity
 
     def __call__(self, *code):
         self._asked.append(len(self._points.rest))
