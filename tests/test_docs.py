@@ -10,7 +10,11 @@ from gha.apps.config_help import list_keys
 from gha.apps.make_capture import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/conventions.md", "docs/how_it_works.md", "docs/own_data.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{page}.md" for page in ("conventions", "how_it_works", "own_data", "fitting")),
+]
 SCRIPTS = {
     "demo": "demo.py",
     "train-mesh": "train_meshhead.py",

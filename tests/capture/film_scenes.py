@@ -5,6 +5,7 @@ import torch
 
 from gha.capture.film import Backdrop, FilmSurface, Lighting
 from gha.faces.face_model import Appearance, FaceModel, Material
+from gha.faces.face_points import FacePoints
 from gha.geometry import Camera
 
 # All light comes from everywhere alike: an open surface shows exactly its texture.
@@ -80,6 +81,14 @@ class EggHead(FaceModel):
         move = torch.stack([torch.zeros_like(drop), -drop, torch.zeros_like(drop)], -1)
         wide = 1 + 0.05 * identity[..., :1, None]
         return self._points * wide + expression[..., :1, None] * move
+
+    def at_vertices(self, ids):
+        still = torch.zeros(2), torch.zeros(4)
+        rest = self.vertices(*still)
+        wider, opened = self.vertices(torch.tensor([1.0, 0.0]), still[1]), self.vertices(still[0], torch.eye(4)[0])
+        identity = torch.stack([wider - rest, 0 * rest])
+        expression = torch.stack([opened - rest, *[0 * rest] * 3])
+        return FacePoints.linear(rest[ids], identity[:, ids], expression[:, ids])
 
     def appearance(self, identity, seed):
         texture = np.full((128, 256, 3), (150, 140, 130 + seed), dtype=np.uint8)

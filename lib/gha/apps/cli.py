@@ -42,6 +42,7 @@ VERBS = {
         "gha.apps.preprocess_nersemble:main", "extract the videos of a NeRSemble download into captures"
     ),
     "remove-background": Verb("gha.apps.remove_background:main", "mask the subject of a capture"),
+    "fit-3dmm": Verb("gha.apps.fit_3dmm:main", "fit a parametric face model to the landmarks of a capture or a video"),
     "validate": Verb("gha.apps.validate:main", "tell everything that is wrong with a capture, and show it"),
     "train-mesh": Verb(
         "gha.apps.train:train_mesh", "stage 1: train the mesh head", "gha.apps.training_config:MeshRunConfig"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,8 +22,37 @@ from ._procedural_identity import identity_basis
 from ._procedural_rig import JAW_HINGE, lid_axis
 from ._procedural_sculpture import EYE_CENTRE
 from ._procedural_template import Template
+from .face_points import FacePoints
 
 SIDES = ("Left", "Right")
+# What HeadMotion.turn depends on, but for the gaze, which turns nothing of the skin by itself.
+TURNING = (
+    *("jawOpen", "jawLeft", "jawRight", "jawForward", "mouthClose"),
+    *(name + side for side in SIDES for name in ("eyeBlink", "eyeSquint", "eyeWide", "eyeLookUp", "eyeLookDown")),
+)
+
+
+def skin_points(template: Template, ids: np.ndarray) -> FacePoints:
+    """Some vertices ``ids`` [P] of the skin, the mouth or the teeth, for fitting."""
+    skin = replace(
+        template,
+        vertices=template.vertices[ids],
+        identity=template.identity[:, ids],
+        moves=template.moves[:, ids],
+        jaw=template.jaw[ids],
+        jaw_lips_closed=template.jaw_lips_closed[ids],
+        lid_angle=template.lid_angle[:, :, ids],
+        slices={**template.slices, "left_eye": slice(0, 0), "right_eye": slice(0, 0)},
+    )
+    motion = HeadMotion(skin, torch.zeros((), dtype=torch.float64))
+    return FacePoints(
+        *(torch.from_numpy(np.ascontiguousarray(a)).double() for a in (skin.vertices, skin.identity, skin.moves)),
+        joints=motion._joints,
+        joint_identity=motion._joint_identity,
+        joint_expression=torch.zeros(len(EXPRESSION_NAMES), 3, 3, dtype=torch.float64),
+        turning=tuple(map(EXPRESSION_NAMES.index, TURNING)),
+        turn=motion.turn,
+    )
 
 
 def _turn(points: Tensor, centre: Tensor, rotation: Tensor) -> Tensor:
@@ -70,12 +101,15 @@ class HeadMotion:
 
     def __call__(self, identity: Tensor, expression: Tensor) -> Tensor:
         """Vertices [..., V, 3] for identity [..., I] and expression [..., E]."""
-        part = dict(zip(EXPRESSION_NAMES, expression.unbind(-1), strict=True))
         joints = self._joints + torch.einsum("...i,ijk->...jk", identity, self._joint_identity)
         points = self._rest + torch.einsum("...i,ivk->...vk", identity, self._identity)
         points = points.expand(*expression.shape[:-1], -1, -1)
         moves = torch.einsum("...e,evk->...vk", expression[..., self._components], self._moves)
-        points = points.index_add(-2, self._moved, moves)
+        return self.turn(points.index_add(-2, self._moved, moves), joints, expression)
+
+    def turn(self, points: Tensor, joints: Tensor, expression: Tensor) -> Tensor:
+        """Lids, eyes and jaw turned: points [..., V, 3] about joints [..., 3, 3] (left eye, right eye, hinge)."""
+        part = dict(zip(EXPRESSION_NAMES, expression.unbind(-1), strict=True))
         for eye, side in enumerate(SIDES):
             points = self._turn_lids(points, joints[..., eye, :], part, eye, side)
             points = self._turn_eye(points, joints[..., eye, :], part, eye, side)
@@ -93,6 +127,8 @@ class HeadMotion:
         return points.index_copy(-2, ids, _turn(points[..., ids, :], centre, rotation))
 
     def _turn_eye(self, points: Tensor, centre: Tensor, part: dict[str, Tensor], eye: int, side: str) -> Tensor:
+        if not len(self._eye_ids[eye]):
+            return points
         degree = torch.pi / 180
         gaze = {name: GAZE_DEGREES[name] * degree * part[f"eyeLook{name}{side}"] for name in GAZE_DEGREES}
         outwards = 1 if side == "Left" else -1

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from .face_points import CoefficientRange, FacePoints
+
 
 @dataclass(frozen=True)
 class Material:
@@ -80,6 +82,15 @@ class FaceModel(ABC):
     @abstractmethod
     def vertices(self, identity: Tensor, expression: Tensor) -> Tensor:
         """Canonical vertices [..., V, 3] for identity [..., I] and expression [..., E]; differentiable."""
+
+    @abstractmethod
+    def at_vertices(self, ids: Tensor) -> FacePoints:
+        """The model at some vertices [P] of its skin only, with derivatives; landmarks and face region qualify."""
+
+    @property
+    def expression_range(self) -> CoefficientRange:
+        """What the expression coefficients may be: shares in [0, 1] unless a model says otherwise."""
+        return CoefficientRange.shares(len(self.expression_names))
 
     @abstractmethod
     def appearance(self, identity: Tensor, seed: int) -> Appearance:

@@ -21,6 +21,7 @@ from ._ict_files import IctArrays, read_ict
 from ._ict_parts import Attachment, brows, hair, head_weights, lashes, scalp_density, shirt
 from ._ict_skin import EYE_IRIS_DEGREES, EYE_IRIS_RADIUS, ict_materials, paint_on_texture, photographed_darkness
 from .face_model import Appearance, FaceModel
+from .face_points import FacePoints
 from .hair import HAIR_STYLES
 
 FACE_VERTICES = 9409  # the first vertices of the model are the outer skin of face, ears and front of the neck
@@ -118,6 +119,12 @@ class IctHead(FaceModel):
             followed = (posed if moves else still)[..., ids.to(posed.device), :]
             parts.append((followed * weights.to(posed)[..., None]).sum(-2) + offsets.to(posed))
         return torch.cat(parts, dim=-2)
+
+    def at_vertices(self, ids: Tensor) -> FacePoints:
+        """The model at some vertices [P] of its outer skin."""
+        if (ids >= SKIN_VERTICES).any():
+            raise ValueError(f"expected vertices of the outer skin, below {SKIN_VERTICES}, found {int(ids.max())}")
+        return FacePoints.linear(self._neutral[ids], self._identity[:, ids], self._expression[:, ids])
 
     def _turn_eyes(self, still: Tensor, posed: Tensor, expression: Tensor) -> Tensor:
         """Turn the eyeballs about their centres: the expressions of the model move only the lids."""

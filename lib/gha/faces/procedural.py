@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from gha.errors import InputError
 
 from .face_model import Appearance, FaceModel, Material
+from .face_points import FacePoints
 
 if TYPE_CHECKING:
     from ._procedural_strands import Rooted
@@ -90,6 +91,16 @@ class ProceduralHead(FaceModel):
         head = motion(identity, expression)
         style = self._style_of(identity, len(self._strands[0].offsets))
         return torch.cat([head, *(s(head, style) for s in strands)], dim=-2)
+
+    def at_vertices(self, ids: Tensor) -> FacePoints:
+        """The model at some vertices [P], which must not be of the eyeballs, hair, brows or lashes."""
+        from ._procedural_motion import skin_points
+
+        slices = self._template.slices
+        eyes = [(ids >= s.start) & (ids < s.stop) for s in (slices["left_eye"], slices["right_eye"])]
+        if (ids >= len(self._template.vertices)).any() or torch.stack(eyes).any():
+            raise ValueError("expected vertices of skin, mouth or shirt, found some of eyeballs or ribbons of hair")
+        return skin_points(self._template, ids.numpy())
 
     def _on(self, like: Tensor) -> tuple:
         """Motion and strands on the device and in the precision of a tensor."""

@@ -1,4 +1,4 @@
-"""From a recording to a capture that training accepts: so far its last step, telling what is wrong with one."""
+"""From a recording to a capture that training accepts: extraction, masks, fitting, and telling what is wrong."""
 
 from .validation import validate_capture
 from .validation_report import Validation

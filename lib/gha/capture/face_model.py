@@ -1,0 +1,24 @@
+"""Telling a capture which face model its tracking belongs to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from gha.files import write_atomically
+
+from . import layout
+from .info import info_to_json, read_info
+
+
+def declare_face_model(root: Path, expression_names: Sequence[str], name: str, version: str) -> None:
+    """Write names into ``capture.json`` where there is one, else ``expression_names.json``."""
+    path = root / layout.CAPTURE_FILE
+    if path.exists():
+        info, complete = read_info(path)
+        info = replace(info, expression_names=tuple(expression_names), face_model=name, face_model_version=version)
+        write_atomically(path, info_to_json(info, complete))
+        return
+    write_atomically(root / layout.EXPRESSION_NAMES_FILE, json.dumps(list(expression_names), indent=1) + "\n")
