@@ -189,9 +189,9 @@ def film_image(
     Returns:
         sRGB uint8 [H, W, 3] over the backdrop, and coverage uint8 [H, W].
     """
-    from .film_develop import develop, lens_weights
+    from .film_develop import lens_weights
     from .film_geometry import make_records, project_vertices
-    from .film_image import expose
+    from .film_image import photograph
 
     lighting = lighting or Lighting()
     lit = surface if isinstance(surface, LitSurface) else light_surface(surface, vertices, lighting=lighting)
@@ -206,12 +206,11 @@ def film_image(
         base.triangle_materials, materials, base.textures.sizes, extent,
     )  # fmt: skip
     rays = w2c[:3, :3].T @ np.linalg.inv(intrinsics)
-    exposure = expose(
+    return photograph(
         records, count, rays, materials, base.textures.texels, base.textures.levels, lighting.record(),
-        camera.width, camera.height, supersample, max(MIN_REACH, 2.0 / intrinsics[0, 0]),
+        (camera.width, camera.height), supersample, max(MIN_REACH, 2.0 / intrinsics[0, 0]), lens_weights(lens_blur),
+        (backdrop or Backdrop()).record(), np.array(gain, dtype=np.float32), ENCODING,
     )  # fmt: skip
-    behind = (backdrop or Backdrop()).record()
-    return develop(exposure, lens_weights(lens_blur), behind, np.array(gain, dtype=np.float32), ENCODING)
 
 
 def _is_strand(name: str) -> bool:
