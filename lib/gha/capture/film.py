@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gha.faces.face_model import Appearance
+from gha.faces.face_model import Appearance, Material
 from gha.geometry import Camera
 
 from .film_textures import PackedTextures, encoding_table, pack_textures, srgb_to_linear
@@ -211,6 +211,16 @@ def film_image(
         (camera.width, camera.height), supersample, max(MIN_REACH, 2.0 / intrinsics[0, 0]), lens_weights(lens_blur),
         (backdrop or Backdrop()).record(), np.array(gain, dtype=np.float32), ENCODING,
     )  # fmt: skip
+
+
+def compile_kernels() -> None:
+    """Compile, or load from disk, all that filming needs, by filming one triangle; takes seconds the first time."""
+    triangle = np.arange(3)[None]
+    uvs = np.zeros((3, 2), dtype=np.float32)
+    grey = np.full((8, 8, 3), 128, dtype=np.uint8)
+    surface = FilmSurface.of(triangle, Appearance(uvs, triangle, np.zeros(1, np.int64), (Material("skin", grey),)))
+    camera = Camera.orbit(distance=5.0, elevation=0.0, azimuth=0.0, focal=8.0, width=8, height=8)
+    film_image(surface, np.eye(3, dtype=np.float32), camera)
 
 
 def _is_strand(name: str) -> bool:
