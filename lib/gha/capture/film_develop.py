@@ -48,6 +48,8 @@ def develop_row(
         source, weight = ring[(py + k - lens.shape[0] // 2) % lens.shape[0]], lens[k]
         for i in range(row.shape[0]):
             row[i] += weight * source[i]
+    # Arithmetic first and look-ups after it: the processor does the arithmetic of several pixels at once.
+    codes = np.empty((4, width), dtype=np.int32)
     for px in range(width):
         # Distance from the centre: 1 in the corners.
         radius = ((2 * px + 1 - width) / width) ** 2 + ((2 * py + 1 - height) / height) ** 2
@@ -56,8 +58,12 @@ def develop_row(
             behind = backdrop[CENTRE + channel]
             behind += (backdrop[CORNERS + channel] - behind) * 0.5 * radius
             light = (row[4 * px + channel] + (1.0 - covered) * behind) * gain[channel]
-            rgb[py, px, channel] = encoding[int(min(max(light, 0.0), 1.0) * (encoding.shape[0] - 1) + 0.5)]
-        alpha[py, px] = int(255.0 * covered + 0.5)
+            codes[channel, px] = np.int32(min(max(light, 0.0), 1.0) * (encoding.shape[0] - 1) + 0.5)
+        codes[3, px] = np.int32(255.0 * covered + 0.5)
+    for px in range(width):
+        for channel in range(3):
+            rgb[py, px, channel] = encoding[np.uint32(codes[channel, px])]
+        alpha[py, px] = codes[3, px]
 
 
 @njit(nogil=True, fastmath=True)

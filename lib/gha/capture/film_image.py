@@ -176,7 +176,7 @@ def _shade_tile(
             left_over, s = covered, 0
             while left_over > 0:
                 if ids[s] >= 0:
-                    triangle = ids[s]
+                    triangle = np.uint64(ids[s])
                     x, y, weight = _claim(ids, depths, s, records, materials, supersample, reach)
                     x, y = px * supersample + x, py * supersample + y
                     r, g, b = shade(records, triangle, x, y, view, materials, texels, levels, mip_bias, lights)
