@@ -11,6 +11,7 @@ from PIL import Image
 from tiny_capture import CAMERAS, FRAMES, HEIGHT, WIDTH, disc, frame_code, rig, smooth_picture, write_tiny
 
 from gha.capture import CaptureInfo, CaptureWriter, open_capture
+from gha.capture.writer import _gray_png
 from gha.errors import InputError
 
 
@@ -162,3 +163,14 @@ def test_visible_maps_and_backgrounds(tmp_path):
     assert Image.open(tmp_path / "original/background/image_7.jpg").size == (WIDTH, HEIGHT)
     with pytest.raises(ValueError, match="frame_id is missing"):
         original.write_visible("7", visible)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (65, 64)])
+def test_masks_are_whole_png_files(shape, tmp_path):
+    mask = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    (tmp_path / "mask.png").write_bytes(_gray_png(mask))
+    with Image.open(tmp_path / "mask.png") as picture:
+        picture.verify()
+    with Image.open(tmp_path / "mask.png") as picture:
+        assert picture.mode == "L"
+        assert np.array_equal(np.asarray(picture), mask)
