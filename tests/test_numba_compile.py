@@ -90,7 +90,7 @@ def test_the_digest_follows_matching_files_only(tmp_path):
 @pytest.mark.parametrize(
     ("kernel", "patterns"),
     [
-        (film_image.expose, ["film_*.py"]),
+        (film_image.photograph, ["film_*.py"]),
         (film_shading.shade, ["film_*.py"]),
         (numba_kernels.draw, ["numba_*.py", "options.py", "projection.py"]),
         (mesh_numba._draw_faces, ["mesh_numba.py", "mesh_projection.py"]),

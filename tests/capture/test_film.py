@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import Delaunay
 
 from gha.capture import film_develop, film_geometry, film_image, film_light, film_shading
-from gha.capture.film import BLACK, Backdrop, FilmSurface, Lighting, light_surface
+from gha.capture.film import BLACK, Backdrop, FilmSurface, Lighting, compile_kernels, light_surface
 from gha.capture.film import film_image as film
 from gha.capture.film_textures import linear_to_srgb, pack_textures, srgb_to_linear
 from gha.faces.face_model import Appearance, Material
@@ -248,3 +248,14 @@ def test_beyond_the_border_the_scene_goes_on():
     rgb, alpha = film(surface, vertices, camera(32, focal=2.5), EVEN, BLACK, lens_blur=2.0)
     assert (alpha == 255).all()
     assert rgb.std((0, 1)).max() < 1
+
+
+def test_compiling_ahead_compiles_what_filming_uses():
+    compile_kernels()
+    vertices, surface = joined(quad(flat(200)))
+    film(light_surface(surface, vertices), None, camera(32))
+    kernels = (
+        film_light.smooth_normals, film_light.openness, film_light.smooth_over_edges,
+        film_geometry.project_vertices, film_geometry.make_records, film_image.photograph,
+    )  # fmt: skip
+    assert [len(kernel.signatures) for kernel in kernels] == [1] * 6

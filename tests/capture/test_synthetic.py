@@ -15,7 +15,7 @@ from scipy.spatial import Delaunay
 from gha.apps import make_capture as command
 from gha.capture import check_capture, open_capture
 from gha.capture.film_textures import srgb_to_linear
-from gha.capture.synthetic import SCALE, CaptureRecipe, make_capture, set_stage
+from gha.capture.synthetic import SCALE, CaptureRecipe, _jobs, make_capture, set_stage
 from gha.errors import InputError
 
 RECIPE = CaptureRecipe(frames=5, cameras=4, resolution=96, seed=3, held_out_cameras=1)
@@ -232,3 +232,12 @@ def test_an_error_while_filming_ends_every_thread(head, tmp_path):
     with pytest.raises(OSError, match="0001"):
         make_capture(head, tmp_path, replace(RECIPE, frames=6), workers=3, progress=False)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("filming")]
+
+
+@pytest.mark.parametrize(("count", "workers"), [(1, 8), (5, 2), (3, 1)])
+def test_jobs_hold_every_view_once_and_share_the_last_frames(count, workers):
+    cameras = [f"{i:02d}" for i in range(6)]
+    jobs = _jobs([(i, f"{i:04d}", cameras) for i in range(count)], workers)
+    views = [(index, camera) for index, _, some in jobs for camera in some]
+    assert views == [(index, camera) for index in range(count) for camera in cameras]
+    assert len(jobs[-1][2]) == (6 if workers == 1 else 2)

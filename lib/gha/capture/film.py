@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gha.faces.face_model import Appearance
+from gha.faces.face_model import Appearance, Material
 from gha.geometry import Camera
 
 from .film_textures import PackedTextures, encoding_table, pack_textures, srgb_to_linear
@@ -189,9 +189,9 @@ def film_image(
     Returns:
         sRGB uint8 [H, W, 3] over the backdrop, and coverage uint8 [H, W].
     """
-    from .film_develop import develop, lens_weights
+    from .film_develop import lens_weights
     from .film_geometry import make_records, project_vertices
-    from .film_image import expose
+    from .film_image import photograph
 
     lighting = lighting or Lighting()
     lit = surface if isinstance(surface, LitSurface) else light_surface(surface, vertices, lighting=lighting)
@@ -206,12 +206,21 @@ def film_image(
         base.triangle_materials, materials, base.textures.sizes, extent,
     )  # fmt: skip
     rays = w2c[:3, :3].T @ np.linalg.inv(intrinsics)
-    exposure = expose(
+    return photograph(
         records, count, rays, materials, base.textures.texels, base.textures.levels, lighting.record(),
-        camera.width, camera.height, supersample, max(MIN_REACH, 2.0 / intrinsics[0, 0]),
+        (camera.width, camera.height), supersample, max(MIN_REACH, 2.0 / intrinsics[0, 0]), lens_weights(lens_blur),
+        (backdrop or Backdrop()).record(), np.array(gain, dtype=np.float32), ENCODING,
     )  # fmt: skip
-    behind = (backdrop or Backdrop()).record()
-    return develop(exposure, lens_weights(lens_blur), behind, np.array(gain, dtype=np.float32), ENCODING)
+
+
+def compile_kernels() -> None:
+    """Compile, or load from disk, all that filming needs, by filming one triangle; takes seconds the first time."""
+    triangle = np.arange(3)[None]
+    uvs = np.zeros((3, 2), dtype=np.float32)
+    grey = np.full((8, 8, 3), 128, dtype=np.uint8)
+    surface = FilmSurface.of(triangle, Appearance(uvs, triangle, np.zeros(1, np.int64), (Material("skin", grey),)))
+    camera = Camera.orbit(distance=5.0, elevation=0.0, azimuth=0.0, focal=8.0, width=8, height=8)
+    film_image(surface, np.eye(3, dtype=np.float32), camera)
 
 
 def _is_strand(name: str) -> bool:

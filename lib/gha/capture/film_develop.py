@@ -1,4 +1,4 @@
-"""The kernel that turns the light of every pixel into the bytes of an image: lens, backdrop, exposure, encoding."""
+"""The kernels that turn rows of light into the bytes of an image: lens, backdrop, exposure, encoding."""
 
 from __future__ import annotations
 
@@ -19,53 +19,55 @@ def lens_weights(sigma: float) -> np.ndarray:
 
 
 @njit(nogil=True, fastmath=True)
-def develop(
-    exposure: np.ndarray, lens: np.ndarray, backdrop: np.ndarray, gain: np.ndarray, encoding: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Blur, composite over the backdrop and encode: uint8 [H, W, 3] and coverage uint8 [H, W].
-
-    Beyond its borders the scene goes on as it ends there.
+def develop_row(
+    ring: np.ndarray,
+    py: int,
+    lens: np.ndarray,
+    backdrop: np.ndarray,
+    gain: np.ndarray,
+    encoding: np.ndarray,
+    rgb: np.ndarray,
+    alpha: np.ndarray,
+) -> None:
+    """Blur along columns, composite over the backdrop and encode one row of an image.
 
     Args:
-        exposure: linear light of the head and coverage, float32 [H, W, 4].
-        lens: weights of the point spread along rows and columns, float32 [2 r + 1].
+        ring: linear light of the head and coverage, float32 [2 r + 1, W * 4], of the rows around ``py`` (that of row
+            p at p modulo its length), blurred along themselves.
+        py: the row.
+        lens: weights of the point spread, float32 [2 r + 1].
         backdrop: record of linear colours.
         gain: factors on linear red, green and blue [3].
         encoding: table from linear light to bytes.
+        rgb: the image, uint8 [H, W, 3].
+        alpha: its coverage, uint8 [H, W].
     """
-    height, width = exposure.shape[:2]
-    reach = lens.shape[0] // 2
-    flat = exposure.reshape(height, width * 4)
-    rgb = np.empty((height, width, 3), dtype=np.uint8)
-    alpha = np.empty((height, width), dtype=np.uint8)
-    # A ring of rows that are already blurred along themselves; every row of the image is a sum of them.
-    ring = np.zeros((lens.shape[0], width * 4), dtype=np.float32)
-    row = np.empty(width * 4, dtype=np.float32)
-    for py in range(-2 * reach, height):
-        ahead = min(max(py + reach, 0), height - 1)
-        _blur_row(flat[ahead], lens, ring[(py + reach) % lens.shape[0]])
-        if py < 0:
-            continue
-        row[:] = 0.0
-        for k in range(lens.shape[0]):
-            source, weight = ring[(py + k - reach) % lens.shape[0]], lens[k]
-            for i in range(row.shape[0]):
-                row[i] += weight * source[i]
-        for px in range(width):
-            # Distance from the centre: 1 in the corners.
-            radius = ((2 * px + 1 - width) / width) ** 2 + ((2 * py + 1 - height) / height) ** 2
-            covered = min(row[4 * px + 3], 1.0)
-            for channel in range(3):
-                behind = backdrop[CENTRE + channel]
-                behind += (backdrop[CORNERS + channel] - behind) * 0.5 * radius
-                light = (row[4 * px + channel] + (1.0 - covered) * behind) * gain[channel]
-                rgb[py, px, channel] = encoding[int(min(max(light, 0.0), 1.0) * (encoding.shape[0] - 1) + 0.5)]
-            alpha[py, px] = int(255.0 * covered + 0.5)
-    return rgb, alpha
+    height, width = alpha.shape
+    row = np.zeros(width * 4, dtype=np.float32)
+    for k in range(lens.shape[0]):
+        source, weight = ring[(py + k - lens.shape[0] // 2) % lens.shape[0]], lens[k]
+        for i in range(row.shape[0]):
+            row[i] += weight * source[i]
+    # Arithmetic first and look-ups after it: the processor does the arithmetic of several pixels at once.
+    codes = np.empty((4, width), dtype=np.int32)
+    for px in range(width):
+        # Distance from the centre: 1 in the corners.
+        radius = ((2 * px + 1 - width) / width) ** 2 + ((2 * py + 1 - height) / height) ** 2
+        covered = min(row[4 * px + 3], 1.0)
+        for channel in range(3):
+            behind = backdrop[CENTRE + channel]
+            behind += (backdrop[CORNERS + channel] - behind) * 0.5 * radius
+            light = (row[4 * px + channel] + (1.0 - covered) * behind) * gain[channel]
+            codes[channel, px] = np.int32(min(max(light, 0.0), 1.0) * (encoding.shape[0] - 1) + 0.5)
+        codes[3, px] = np.int32(255.0 * covered + 0.5)
+    for px in range(width):
+        for channel in range(3):
+            rgb[py, px, channel] = encoding[np.uint32(codes[channel, px])]
+        alpha[py, px] = codes[3, px]
 
 
 @njit(nogil=True, fastmath=True)
-def _blur_row(source: np.ndarray, lens: np.ndarray, out: np.ndarray) -> None:
+def blur_row(source: np.ndarray, lens: np.ndarray, out: np.ndarray) -> None:
     """Write one row [W * 4], blurred along itself, into ``out``."""
     out[:] = 0.0
     first, last = 0, source.shape[0] // 4 - 1

@@ -11,6 +11,8 @@ import numpy as np
 from .film_compile import njit
 from .film_records import CORNER, GRAD_U, MATERIAL, MIP, NEAREST, RECORD, RELIEF, STRAND, TWO_SIDED
 
+DEPTH_BUCKETS = 1024
+
 
 @njit(nogil=True)
 def project_vertices(vertices: np.ndarray, w2c: np.ndarray, K: np.ndarray, supersample: int) -> np.ndarray:
@@ -130,18 +132,31 @@ def _fill_texture_frame(
 
 
 @njit(nogil=True)
+def accumulate(counts: np.ndarray) -> None:
+    """Replace every count [N] by the sum up to it; numpy's own takes seconds to compile, most of it error messages."""
+    for i in range(1, counts.shape[0]):
+        counts[i] += counts[i - 1]
+
+
+@njit(nogil=True)
+def depth_range(records: np.ndarray, count: int) -> tuple[np.float32, float]:
+    """The largest 1/z of all triangles, and how much larger it is than that of the farthest triangle."""
+    nearest = farthest = records[0, NEAREST] if count else np.float32(0.0)
+    for t in range(count):
+        nearest, farthest = max(nearest, records[t, NEAREST]), min(farthest, records[t, NEAREST])
+    return nearest, max(np.float64(nearest - farthest), 1e-12)
+
+
+@njit(nogil=True)
 def depth_order(records: np.ndarray, count: int) -> np.ndarray:
-    """Triangles int32 [count] roughly from near to far, in index order where they are equally near."""
-    buckets = 1024
+    """Triangles int32 [count] from near to far up to ``1 / DEPTH_BUCKETS`` of the range, else in index order."""
     order = np.empty(count, dtype=np.int32)
-    if count == 0:
-        return order
-    nearest, farthest = records[:count, NEAREST].max(), records[:count, NEAREST].min()
-    step = (buckets - 1) / max(np.float64(nearest - farthest), 1e-12)
-    starts = np.zeros(buckets + 1, dtype=np.int64)
+    nearest, extent = depth_range(records, count)
+    step = (DEPTH_BUCKETS - 1) / extent
+    starts = np.zeros(DEPTH_BUCKETS + 1, dtype=np.int64)
     for t in range(count):
         starts[int((nearest - records[t, NEAREST]) * step) + 1] += 1
-    starts = np.cumsum(starts)
+    accumulate(starts)
     for t in range(count):
         bucket = int((nearest - records[t, NEAREST]) * step)
         order[starts[bucket]] = t
@@ -167,7 +182,7 @@ def bin_triangles(
         for row in range(boxes[t, 2], boxes[t, 3] + 1):
             for column in range(boxes[t, 0], boxes[t, 1] + 1):
                 offsets[row * columns + column + 1] += 1
-    offsets[:] = np.cumsum(offsets)
+    accumulate(offsets)
     ids = np.empty(offsets[-1], dtype=np.int32)
     cursor = offsets[:-1].copy()
     for t in depth_order(records, count):

@@ -1,17 +1,18 @@
-"""The kernel that turns triangle records into the light that reaches every pixel, tile by tile."""
+"""The kernel that turns triangle records into an image, tile by tile and row by row."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .film_compile import njit
-from .film_geometry import bin_triangles, draw_triangle
+from .film_develop import blur_row, develop_row
+from .film_geometry import DEPTH_BUCKETS, bin_triangles, depth_range, draw_triangle
 from .film_records import MATERIAL, NEAREST, STRAND, TILE
 from .film_shading import shade
 
 
 @njit(nogil=True)
-def expose(
+def photograph(
     records: np.ndarray,
     count: int,
     rays: np.ndarray,
@@ -19,41 +20,125 @@ def expose(
     texels: np.ndarray,
     levels: np.ndarray,
     lights: np.ndarray,
-    width: int,
-    height: int,
+    size: tuple[int, int],
     supersample: int,
     reach: float,
-) -> np.ndarray:
-    """Draw and shade: linear light of the head, and the share of each pixel that it covers, float32 [H, W, 4].
+    lens: np.ndarray,
+    backdrop: np.ndarray,
+    gain: np.ndarray,
+    encoding: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw, shade and develop: uint8 [H, W, 3] and coverage uint8 [H, W].
 
-    ``rays`` [3, 3] maps homogeneous pixels to world directions. Samples of a pixel whose depths differ by a share of
-    less than ``reach`` are shaded once if their material is the same.
+    The linear light of one row of tiles is kept at a time: a whole image of it would leave the cache, and its fresh
+    memory cost as much as drawing half of the triangles.
+
+    Args:
+        records: triangle records, of which ``count`` are used.
+        count: number of triangles.
+        rays: [3, 3] maps homogeneous pixels to world directions.
+        materials: material records.
+        texels: of all textures, as packed.
+        levels: mip levels, as packed.
+        lights: lighting record.
+        size: width and height in pixels.
+        supersample: samples along the side of a pixel.
+        reach: samples of a pixel whose depths differ by less than this share are shaded once if their material is the
+            same.
+        lens: weights of the point spread along rows and columns, float32 [2 r + 1].
+        backdrop: record of linear colours.
+        gain: factors on linear red, green and blue [3].
+        encoding: table from linear light to bytes.
     """
-    exposure = np.zeros((height, width, 4), dtype=np.float32)
-    size = TILE * supersample
+    width, height = size
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
-    offsets, ids = bin_triangles(records, count, columns, rows, size)
-    depth = np.empty((size, size), dtype=np.float32)
-    owner = np.empty((size, size), dtype=np.int32)
+    tiles = bin_triangles(records, count, columns, rows, TILE * supersample)
+    slack = 2.0 * depth_range(records, count)[1] / DEPTH_BUCKETS
+    rgb, alpha = np.empty((height, width, 3), dtype=np.uint8), np.empty((height, width), dtype=np.uint8)
+    exposure = np.empty((TILE, width, 4), dtype=np.float32)
+    light = exposure.reshape(TILE, width * 4)
+    # A ring of rows that are already blurred along themselves; every row of the image is a sum of them.
+    blur = lens.shape[0] // 2
+    ring = np.zeros((lens.shape[0], width * 4), dtype=np.float32)
     for row in range(rows):
-        for column in range(columns):
-            tile = row * columns + column
-            if offsets[tile] < offsets[tile + 1]:
-                depth[:] = 0.0
-                owner[:] = -1
-            covered_to = np.float32(0.0)  # the farthest surface of a tile that is covered all over
-            for slot in range(offsets[tile], offsets[tile + 1]):
-                triangle = ids[slot]
-                if (slot - offsets[tile]) % 32 == 31:
-                    covered_to = depth.min()
-                if records[triangle, NEAREST] >= covered_to:
-                    draw_triangle(records[triangle], triangle, column * size, row * size, depth, owner)
-            if offsets[tile] < offsets[tile + 1]:
-                _shade_tile(
-                    records, depth, owner, column * TILE, row * TILE, rays, materials, texels, levels, lights,
-                    supersample, reach, exposure,
-                )  # fmt: skip
-    return exposure
+        top, bottom = row * TILE, min(row * TILE + TILE, height)
+        expose(
+            records, tiles, slack, top, rays, materials, texels, levels, lights, supersample, reach, height, exposure
+        )
+        # Beyond its borders the scene goes on as it ends there.
+        for py in range(top - (blur if top == 0 else 0), bottom + (blur if bottom == height else 0)):
+            blur_row(light[min(max(py, top), bottom - 1) - top], lens, ring[py % lens.shape[0]])
+            if py >= blur:
+                develop_row(ring, py - blur, lens, backdrop, gain, encoding, rgb, alpha)
+    return rgb, alpha
+
+
+@njit(nogil=True)
+def expose(
+    records: np.ndarray,
+    tiles: tuple[np.ndarray, np.ndarray],
+    slack: float,
+    top: int,
+    rays: np.ndarray,
+    materials: np.ndarray,
+    texels: np.ndarray,
+    levels: np.ndarray,
+    lights: np.ndarray,
+    supersample: int,
+    reach: float,
+    height: int,
+    exposure: np.ndarray,
+) -> None:
+    """Write one row of tiles, from pixel row ``top``, into ``exposure`` float32 [TILE, W, 4].
+
+    That is the linear light of the head, and the share of each pixel that it covers.
+    """
+    exposure[:] = 0.0
+    offsets, ids = tiles
+    size, width = TILE * supersample, exposure.shape[1]
+    columns = (width + TILE - 1) // TILE
+    depth, owner = np.empty((size, size), dtype=np.float32), np.empty((size, size), dtype=np.int32)
+    for column in range(columns):
+        tile = top // TILE * columns + column
+        first, last = offsets[tile], offsets[tile + 1]
+        if first == last:
+            continue
+        _draw_tile(records, ids[first:last], slack, column * size, top * supersample, depth, owner)
+        _shade_tile(
+            records, depth, owner, column * TILE, top, rays, materials, texels, levels, lights, supersample, reach,
+            height, exposure,
+        )  # fmt: skip
+
+
+@njit(nogil=True)
+def _draw_tile(
+    records: np.ndarray, ids: np.ndarray, slack: float, left: int, top: int, depth: np.ndarray, owner: np.ndarray
+) -> None:
+    """Find the owner of every sample of the tile whose corner is sample (left, top).
+
+    ``ids`` come from near to far, except that 1/z may rise again by less than ``slack``.
+    """
+    depth[:] = 0.0
+    owner[:] = -1
+    covered_to = np.float32(0.0)  # the farthest surface of a tile that is covered all over
+    for slot in range(ids.shape[0]):
+        if slot % 32 == 31:
+            covered_to = _farthest(depth)
+        nearest = records[ids[slot], NEAREST]
+        if nearest >= covered_to:
+            draw_triangle(records[ids[slot]], ids[slot], left, top, depth, owner)
+        elif nearest + slack < covered_to:
+            break
+
+
+@njit(nogil=True, fastmath=True)
+def _farthest(depth: np.ndarray) -> np.float32:
+    """The smallest 1/z of a tile [S, S]; as numpy's own it would stop at every sample to look for NaN."""
+    smallest = depth[0, 0]
+    for row in range(depth.shape[0]):
+        for column in range(depth.shape[1]):
+            smallest = min(smallest, depth[row, column])
+    return smallest
 
 
 @njit(nogil=True, fastmath=True)
@@ -70,10 +155,11 @@ def _shade_tile(
     lights: np.ndarray,
     supersample: int,
     reach: float,
+    height: int,
     exposure: np.ndarray,
 ) -> None:
-    """Add up the light of the pixels of one tile from the owners of their samples."""
-    height, width = exposure.shape[:2]
+    """Add up the light of the pixels of one tile from the owners of their samples; ``exposure`` begins at ``top``."""
+    width = exposure.shape[1]
     samples = supersample * supersample
     # Levels are chosen per pixel, not per sample, and a little sharper than one texel per pixel.
     mip_bias = np.log2(np.float64(supersample)) - 0.3
@@ -90,14 +176,14 @@ def _shade_tile(
             left_over, s = covered, 0
             while left_over > 0:
                 if ids[s] >= 0:
-                    triangle = ids[s]
+                    triangle = np.uint64(ids[s])
                     x, y, weight = _claim(ids, depths, s, records, materials, supersample, reach)
                     x, y = px * supersample + x, py * supersample + y
                     r, g, b = shade(records, triangle, x, y, view, materials, texels, levels, mip_bias, lights)
                     red, green, blue = red + r * weight, green + g * weight, blue + b * weight
                     left_over -= weight
                 s += 1
-            pixel = exposure[py, px]
+            pixel = exposure[py - top, px]
             pixel[0], pixel[1], pixel[2], pixel[3] = red / samples, green / samples, blue / samples, covered / samples
 
 

@@ -45,7 +45,7 @@ def sample_texture(
         weight = blend if step else 1.0 - blend
         if weight <= 0.0:
             continue
-        level = first + lower + step
+        level = np.uint64(first + lower + step)
         height, width = levels[level, 1], levels[level, 2]
         x = min(max(u * width - 0.5, 0.0), width - 1.0)
         y = min(max((1.0 - v) * height - 0.5, 0.0), height - 1.0)
@@ -56,7 +56,7 @@ def sample_texture(
         below = width if row + 1 < height else 0
         for k in range(4):
             share = (fx if k & 1 else 1.0 - fx) * (fy if k & 2 else 1.0 - fy) * weight
-            texel = corner + (right if k & 1 else 0) + (below if k & 2 else 0)
+            texel = np.uint64(corner + (right if k & 1 else 0) + (below if k & 2 else 0))
             red += share * texels[texel, 0]
             green += share * texels[texel, 1]
             blue += share * texels[texel, 2]
@@ -99,7 +99,7 @@ def shade(
 ) -> tuple[float, float, float]:
     """Colour of triangle t at sample (x, y) in linear light; the unit vector ``view`` points to the camera."""
     w0, w1, w2 = corner_weights(records, t, x, y)
-    m = int(records[t, MATERIAL])
+    m = np.uint64(records[t, MATERIAL])
     red, green, blue, along, down = sample_texture(
         texels, levels, int(materials[m, FIRST_LEVEL]), int(materials[m, LEVEL_COUNT]),
         _mix(records, t, 7, w0, w1, w2), _mix(records, t, 8, w0, w1, w2), records[t, MIP] + mip_bias,

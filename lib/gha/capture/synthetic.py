@@ -19,7 +19,7 @@ from gha.faces.face_model import FaceModel
 from gha.files import open_atomically
 from gha.limits import Limit, between, find_violations, limited
 
-from .film import BLACK, Backdrop, FilmSurface, Lighting, LitSurface, film_image, light_surface
+from .film import BLACK, Backdrop, FilmSurface, Lighting, LitSurface, compile_kernels, film_image, light_surface
 from .info import CaptureInfo, Split
 from .performance import FREE, Performance, head_poses, procedural_performance, recorded_performance
 from .rig import SERIALS, Rig, held_out_cameras, make_rig
@@ -30,6 +30,8 @@ GENERATOR_VERSION = "4"
 SCALE = 0.1  # metres per decimetre
 # Posing uses torch's own threads; were every worker to call it at once they would get in each other's way.
 _POSING = threading.Lock()
+PART = 4  # cameras of one frame that are worth lighting it again
+Job = tuple[int, str, list[str]]  # index and id of a frame, cameras that film it
 MOUTH_CORNERS = (48, 54)  # of the 68 landmarks; the original's layout leaves them out
 
 
@@ -147,17 +149,21 @@ def make_capture(
     """
     if workers is not None and workers < 1:
         raise InputError(f"workers: found {workers}, expected at least 1")
-    stage = set_stage(model, recipe)
+    workers = workers or os.cpu_count() or 1
+    with ThreadPoolExecutor(1, thread_name_prefix="compiling") as pool:
+        compiled = pool.submit(compile_kernels)  # while textures are packed, mostly outside the interpreter
+        stage = set_stage(model, recipe)
+    compiled.result()
     frame_ids = [f"{index:04d}" for index in range(recipe.frames)]
     writer = CaptureWriter(output, _capture_info(stage, frame_ids), original=recipe.original)
-    _write_fixed_files(writer, stage, frame_ids)
+    _write_fixed_files(writer, stage, workers)
     missing = {f: [c for c in stage.rig.camera_ids if not writer.is_done(f, c)] for f in frame_ids}
     total = len(frame_ids) * len(stage.rig.camera_ids)
     with tqdm(total=total, unit="image", desc="filming", disable=not progress) as bar:
         bar.update(total - sum(map(len, missing.values())))
         bar.unpause()
         film = _Filming(writer, stage, bar)
-        film.run([(i, f, missing[f]) for i, f in enumerate(frame_ids) if missing[f]], workers or os.cpu_count() or 1)
+        film.run(_jobs([(i, f, missing[f]) for i, f in enumerate(frame_ids) if missing[f]], workers), workers)
     writer.finish()
     return Path(output)
 
@@ -206,18 +212,33 @@ def _backdrop(recipe: CaptureRecipe) -> Backdrop:
     return BLACK if recipe.backdrop == "black" else Backdrop()
 
 
-def _write_fixed_files(writer: CaptureWriter, stage: Stage, frame_ids: list[str]) -> None:
+def _jobs(frames: list[Job], workers: int) -> list[Job]:
+    """``frames``, but the last ones in parts, so that all workers end at about the same time."""
+    whole = max(0, len(frames) - workers)
+    parts = [
+        (index, frame_id, camera_ids[first : first + PART])
+        for index, frame_id, camera_ids in frames[whole:]
+        for first in range(0, len(camera_ids), PART)
+    ]
+    return frames[:whole] + parts if workers > 1 else frames
+
+
+def _write_fixed_files(writer: CaptureWriter, stage: Stage, workers: int) -> None:
     """What does not change over time: pictures of the empty stage, and in our layout the visible maps."""
     size = stage.recipe.resolution
     nothing = np.zeros((0, 3), dtype=np.float32)
     bare = replace(stage.surface, triangles=stage.surface.triangles[:0])
     empty = LitSurface(bare, nothing, nothing, nothing[:, 0], SCALE)
-    for index, camera_id in enumerate(stage.rig.camera_ids):
+
+    def write(index: int, camera_id: str) -> None:
         gain = tuple(stage.rig.gains[index].tolist())
         rgb, _ = film_image(empty, None, stage.rig.cameras[index], backdrop=_backdrop(stage.recipe), gain=gain)
         writer.write_background(camera_id, rgb)
         if not stage.recipe.original:
             writer.write_visible(camera_id, np.full((size, size), 255, dtype=np.uint8))
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="filming") as pool:
+        list(pool.map(write, range(len(stage.rig.camera_ids)), stage.rig.camera_ids))
 
 
 class _Filming:
@@ -227,13 +248,13 @@ class _Filming:
         self._writer, self._stage, self._bar = writer, stage, bar
         self._stopped = threading.Event()
 
-    def run(self, frames: list[tuple[int, str, list[str]]], workers: int) -> None:
-        """Film ``frames``: index, id and cameras of each; the first error, or Ctrl-C, ends all threads."""
+    def run(self, jobs: list[Job], workers: int) -> None:
+        """Do the jobs; the first error, or Ctrl-C, ends all threads."""
         with ThreadPoolExecutor(workers, thread_name_prefix="filming") as pool:
-            jobs = [pool.submit(self._film, *frame) for frame in frames]
+            futures = [pool.submit(self._film, *job) for job in jobs]
             try:
-                for job in as_completed(jobs):
-                    job.result()
+                for future in as_completed(futures):
+                    future.result()
             except BaseException:
                 # The block waits for what runs: were compiled code still at work when Python ends, it would abort.
                 self._stopped.set()
