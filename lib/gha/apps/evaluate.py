@@ -36,6 +36,7 @@ from gha.training.surface_evaluation import surface_distances
 
 from .contact_sheet import contact_row
 from .output import output_folder
+from .own_recording import own_recording
 from .previews import make_grid, save_png
 from .training_run import choose_device
 
@@ -85,7 +86,7 @@ def evaluate(config: EvaluationConfig) -> Path:
     """Measure a run; returns the folder with ``evaluation.json`` and ``contact_sheet.png``."""
     device = choose_device(config.device)
     avatar, info = load_avatar(config.run, device)
-    capture = open_capture(config.capture or info.subject.capture)
+    capture = open_capture(own_recording(config.capture, info.subject, "capture"))
     _require_same_expressions(capture, info)
     measurement = _measurement(config, capture, info, device)
     candidate = Candidate(avatar, torch.tensor(info.subject.mean_expression, device=device), info.poses)

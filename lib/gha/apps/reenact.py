@@ -28,6 +28,7 @@ from gha.training.avatar_io import Subject, load_avatar
 from .config import save_config
 from .drivers import Driver, driver_picture, nearest_frames, open_driver, picture_camera
 from .output import output_folder
+from .own_recording import own_recording
 from .previews import make_row, save_png
 from .training_run import choose_device
 from .video import VideoWriter
@@ -98,7 +99,7 @@ def reenact(config: ReenactmentConfig) -> Path:
         raise InputError(f"background: found {config.background}, expected three numbers in [0, 1]")
     device = choose_device(config.device)
     avatar, info = load_avatar(config.run, device)
-    driver = open_driver(config.driver or info.subject.capture, config.frames)
+    driver = open_driver(own_recording(config.driver, info.subject, "driver"), config.frames)
     if config.driver_camera and (driver.capture is None or config.driver_camera not in driver.capture.camera_ids):
         raise InputError(f"driver_camera: {driver.name} has no camera {config.driver_camera!r}")
     reference = reference_code(config, info.subject)
@@ -184,7 +185,7 @@ def camera_path(config: ReenactmentConfig, subject: Subject, frames: int, refere
         path = orbit_path if config.camera == "orbit" else front_view
         height, width = (size * side // max(subject.resolution) // upscale * upscale for side in subject.resolution)
         return path(frames, config.orbit, reference, width, height)
-    capture = open_capture(config.camera_capture or subject.capture)
+    capture = open_capture(own_recording(config.camera_capture, subject, "camera_capture"))
     if config.camera not in capture.camera_ids:
         raise InputError(
             f"camera: found {config.camera!r}, expected orbit, front or one of {', '.join(capture.camera_ids)}"
