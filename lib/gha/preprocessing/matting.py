@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ def _claim(root: Path, method: MattingMethod, overwrite: bool, done: int) -> Non
             raise InputError(
                 f"{path}: {done} masks were made by {found!r}, expected {method.describe()!r}; overwrite them"
             )
-    write_atomically(path, f'{{"method": "{method.describe()}"}}\n')
+    write_atomically(path, json.dumps({"method": method.describe()}) + "\n")
 
 
 def _mask_frames(task: _Task) -> tuple[int, dict[str, str]]:

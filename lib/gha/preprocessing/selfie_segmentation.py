@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import struct
 from collections.abc import Callable
 from functools import lru_cache
@@ -47,6 +48,8 @@ def load_segmenter(path: Path) -> Segmenter:
             problem = problem or str(error)
     if segmenter is None:
         raise InputError(f"{path}: not a segmentation model for MediaPipe Tasks ({problem})")
+    # When the interpreter has begun to take itself apart MediaPipe cannot close it, and says so with a traceback.
+    atexit.register(segmenter.close)
 
     def run(picture: np.ndarray) -> np.ndarray:
         image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture))
