@@ -138,7 +138,7 @@ def test_tracking_of_other_frames_stays(capture, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--landmarks", "nowhere"], "nowhere: folder not found"),
+        (["--landmarks", "nowhere"], "nowhere: folder not found; expected landmarks there, --landmarks FOLDER, or"),
         (["--cameras", "7"], "--cameras: found ['7']"),
         (["contour=round"], "contour: expected one of sliding, fixed, off"),
         (["noise_floor=0"], "noise_floor: found 0"),

@@ -62,7 +62,7 @@ def write_true_tracking(capture: Capture, raw: str | Path, model: FaceModel) -> 
             parts = {key: torch.from_numpy(codes[key][timestep]) for key in ("expression", "pose", "scale")}
             code = HeadCode(**parts, identity=torch.from_numpy(codes["identity"]))
         landmarks, vertices = (
-            torch.from_numpy(np.load(_truth(capture, raw, sequence, f"{name}.npy"))[timestep])
+            torch.from_numpy(np.load(_truth(capture, raw, sequence, f"{name}.npy"), allow_pickle=False)[timestep])
             for name in ("landmarks", "vertices")
         )
         writer.write_frame_params(frame, code, landmarks, vertices)
@@ -75,7 +75,9 @@ def write_noisy_landmarks(capture: Capture, raw: str | Path, detector: Detector 
     generator, folder = np.random.default_rng(detector.seed), capture.root / "landmarks"
     files = PictureFiles(capture.root, capture.info.resolution)
     for frame, sequence, timestep in _timesteps(capture):
-        points = torch.from_numpy(np.load(_truth(capture, raw, sequence, "landmarks.npy"))[timestep])
+        points = torch.from_numpy(
+            np.load(_truth(capture, raw, sequence, "landmarks.npy"), allow_pickle=False)[timestep]
+        )
         for camera in capture.camera_ids:
             pixels = capture.camera(camera, frame).project(points)[0].numpy()
             found = _detect(generator, pixels, max(capture.info.resolution), detector)

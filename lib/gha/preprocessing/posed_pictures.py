@@ -20,7 +20,7 @@ from gha.errors import InputError
 from gha.files import write_atomically
 from gha.geometry import Camera
 
-from .parallel import run_tasks
+from .parallel import check_parallel, run_tasks
 
 ROTATION_TOLERANCE = 1e-3
 
@@ -85,6 +85,7 @@ def import_pictures(
     Returns:
         The folder.
     """
+    check_parallel(parallel)
     if not pictures:
         raise InputError(f"{source}: found no pictures, expected at least one")
     root = Path(target)
