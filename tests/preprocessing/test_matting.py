@@ -265,6 +265,17 @@ def test_overwriting_that_is_interrupted_leaves_no_masks_of_before(capture, tmp_
     assert not list(capture.glob("images/*/mask*"))
 
 
+def test_a_model_is_given_back_whatever_happens(capture, monkeypatch):
+    """MediaPipe prints a traceback when the interpreter exits with a model open."""
+    released = []
+    monkeypatch.setattr(PlateMethod, "release", lambda self: released.append(1))
+    mask_capture(capture, PlateMethod(), progress=False)
+    (capture / "masks.json").write_text('{"method": "another"}')
+    with pytest.raises(InputError, match="masks were made by 'another'"):
+        mask_capture(capture, PlateMethod(), progress=False)
+    assert len(released) == 2
+
+
 def test_a_faint_second_thing_is_dropped():
     alpha = np.zeros((20, 30))
     alpha[5:18, 3:12], alpha[4, 3:12], alpha[2:5, 20:25] = 1, 0.02, 0.4
@@ -320,7 +331,9 @@ def test_selfie_segmentation_finds_a_person(shared_data):
     pytest.importorskip("mediapipe")
     folder = shared_data / "capture/images/0000"
     rgb, truth = picture(folder / "image_222200037.jpg"), picture(folder / "mask_222200037.jpg")[..., 0] / 255
-    alpha = SelfieMethod(shared_data / "weights/selfie_segmentation.tflite")(rgb, None, None)
+    method = SelfieMethod(shared_data / "weights/selfie_segmentation.tflite")
+    alpha = method(rgb, None, None)
+    method.release()
     # It also sees shoulders where this bust has none.
     assert matte_errors(alpha[:180] / 255, truth[:180]).absolute < 0.03
     bad = shared_data / "weights/face_landmarker_v2_with_blendshapes.task"

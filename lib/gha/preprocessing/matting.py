@@ -84,19 +84,31 @@ def mask_capture(
     wanted = {
         camera: tuple(f for f in of if overwrite or not _has_mask(root, f, camera)) for camera, of in views.items()
     }
-    if any(wanted.values()):
-        method.check()
-    _claim(root, method, overwrite, done=sum(map(len, views.values())) - sum(map(len, wanted.values())))
-    if overwrite:
-        # Before the first new one: whatever stops this run, old and new masks do not mix.
-        _remove_masks(root, wanted)
+    try:
+        if any(wanted.values()):
+            method.check()
+        _claim(root, method, overwrite, done=sum(map(len, views.values())) - sum(map(len, wanted.values())))
+        if overwrite:
+            # Before the first new one: whatever stops this run, old and new masks do not mix.
+            _remove_masks(root, wanted)
+        written, failed = _mask_views(root, method, wanted, parallel, sum(map(len, views.values())), progress)
+    finally:
+        method.release()
+    for view, problem in sorted(failed.items()):
+        logger.warning("%s: no mask: %s", root / view, problem)
+    return Masking(root, written, failed)
+
+
+def _mask_views(
+    root: Path, method: MattingMethod, wanted: dict[str, tuple[str, ...]], parallel: str, total: int, progress: bool
+) -> tuple[int, dict[str, str]]:
+    """Mask the frames wanted of each camera; returns how many, and why others have no mask."""
     tasks = [
         _Task(root, camera, of[start : start + FRAMES_PER_TASK], _full_size(root, of[0], camera), method)
         for camera, of in wanted.items()
         for start in range(0, len(of), FRAMES_PER_TASK)
     ]
     written, failed = 0, {}
-    total = sum(map(len, views.values()))
     with tqdm(total=total, unit="mask", desc="masking", disable=not progress) as bar:
         bar.update(total - sum(map(len, wanted.values())))
         bar.unpause()
@@ -104,9 +116,7 @@ def mask_capture(
             written += count
             failed |= problems
             bar.update(count + len(problems))
-    for view, problem in sorted(failed.items()):
-        logger.warning("%s: no mask: %s", root / view, problem)
-    return Masking(root, written, failed)
+    return written, failed
 
 
 def _cameras(root: Path, frames: Sequence[str]) -> tuple[str, ...]:

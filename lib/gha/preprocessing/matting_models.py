@@ -46,6 +46,10 @@ class MattingMethod(Protocol):
         """Raise InputError where it cannot be used at all, before anything is written."""
         ...
 
+    def release(self) -> None:
+        """Give back what it holds in this process."""
+        ...
+
     def describe(self) -> str:
         """What makes two runs of the method alike, for people."""
         ...
@@ -65,6 +69,9 @@ class PlateMethod:
 
     def check(self) -> None:
         """It always can."""
+
+    def release(self) -> None:
+        """It holds nothing."""
 
     def describe(self) -> str:
         """Name and settings."""
@@ -107,6 +114,10 @@ class NetworkMethod:
         """Load the network."""
         _load_network(self.kind, self.path, self.device)
 
+    def release(self) -> None:
+        """Forget the network."""
+        _load_network.cache_clear()
+
     def describe(self) -> str:
         """Kind, file and what it is fed."""
         return f"{self.kind} {self.path.name} plate={self.needs_plate} {self.normalisation}"
@@ -132,6 +143,12 @@ class SelfieMethod:
     def check(self) -> None:
         """Load the model."""
         load_segmenter(self.path)
+
+    def release(self) -> None:
+        """Close the model."""
+        if load_segmenter.cache_info().currsize:
+            load_segmenter(self.path).close()
+            load_segmenter.cache_clear()
 
     def describe(self) -> str:
         """Kind and file."""
