@@ -142,3 +142,14 @@ def test_a_recording_of_other_expressions_is_refused(tmp_path):
         check_same_subject(replace(trained, capture="b", expression_names=["jaw"]), trained, tmp_path)
     with pytest.raises(InputError, match=r"b has landmarks and face points 426, expected 424"):
         check_same_subject(replace(trained, capture="b", landmark_count=426), trained, tmp_path)
+
+
+def test_tracking_by_another_version_of_the_face_model_is_refused(tmp_path):
+    trained = Subject("a", ["jaw"], [0], [0], [0] * 6, [0.1], [64, 64], 66, 424, ["ict_facekit", "1-mean-shaved-0"])
+    check_same_subject(replace(trained, face_model=["ict_facekit", "1-scan-short-7"]), trained, tmp_path)
+    check_same_subject(replace(trained, face_model=["", ""]), trained, tmp_path)
+    message = r"b/capture\.json: found tracking by face model ict_facekit 2-mean, expected ict_facekit 1-mean-shaved-0"
+    with pytest.raises(InputError, match=message):
+        check_same_subject(replace(trained, capture="b", face_model=["ict_facekit", "2-mean"]), trained, tmp_path)
+    with pytest.raises(InputError, match=r"found tracking by face model bfm 1, expected ict_facekit"):
+        check_same_subject(replace(trained, face_model=["bfm", "1"]), trained, tmp_path)

@@ -95,10 +95,50 @@ def test_tracking_is_not_replaced_by_accident(capture, tmp_path, capsys, monkeyp
     assert (capture / "params/2/params.npz").read_bytes() != before
 
 
+def stop_writing_at(monkeypatch, frame, error):
+    write = CaptureWriter.write_frame_params
+
+    def stop(self, frame_id, *tracking):
+        if frame_id == frame:
+            raise error
+        write(self, frame_id, *tracking)
+
+    monkeypatch.setattr(CaptureWriter, "write_frame_params", stop)
+
+
+def test_an_interrupted_run_leaves_all_tracking_or_none(capture, tmp_path, monkeypatch, capsys):
+    """The same command is given again and works; with --overwrite the former tracking is never mixed with the new."""
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        stop_writing_at(patch, "11", KeyboardInterrupt())
+        assert run(capture, "contour=fixed") == 130
+    assert not (capture / "params").exists()
+    assert run(capture, "contour=fixed") == 0
+    before = {path: path.read_bytes() for path in capture.glob("params/*/*")}
+    info = (capture / "capture.json").read_bytes()
+    with monkeypatch.context() as patch:
+        stop_writing_at(patch, "11", OSError(28, "No space left on device", "somewhere"))
+        assert run(capture, "contour=off", "--overwrite") == 1
+    assert "error: somewhere: no space left on device" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in capture.glob("params/*/*")} == before
+    assert (capture / "capture.json").read_bytes() == info
+    assert not (capture / ".tracking").exists()
+
+
+def test_tracking_of_other_frames_stays(capture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (capture / "params/extra").mkdir(parents=True)
+    (capture / "params/extra/note").write_text("mine")
+    (capture / ".tracking/params/2").mkdir(parents=True)  # a run that was killed
+    assert run(capture, "contour=fixed") == 0
+    assert (capture / "params/extra/note").read_text() == "mine"
+    assert (capture / "params/12/params.npz").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--landmarks", "nowhere"], "nowhere: folder not found"),
+        (["--landmarks", "nowhere"], "nowhere: folder not found; expected landmarks there, --landmarks FOLDER, or"),
         (["--cameras", "7"], "--cameras: found ['7']"),
         (["contour=round"], "contour: expected one of sliding, fixed, off"),
         (["noise_floor=0"], "noise_floor: found 0"),

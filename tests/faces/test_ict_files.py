@@ -58,6 +58,10 @@ def test_what_is_not_a_model_is_named(tmp_path):
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(InputError, match="not a packed ICT-FaceKit model"):
         read_ict(tmp_path / "text.npz")
+    for content in (b"", b"PK\x03\x04 cut off"):
+        (tmp_path / "damaged.npz").write_bytes(content)
+        with pytest.raises(InputError, match=r"damaged.npz: not a packed ICT-FaceKit model"):
+            read_ict(tmp_path / "damaged.npz")
     np.savez(tmp_path / "few.npz", neutral=np.zeros((3, 3)))
     with pytest.raises(InputError, match=r"arrays \['expression_basis'.* are missing; found \['neutral'\]"):
         read_ict(tmp_path / "few.npz")

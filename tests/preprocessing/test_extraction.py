@@ -308,6 +308,14 @@ def test_names_are_chosen_by_part_or_pattern():
     [
         ({"cameras": ("1", "220700191")}, "identity 031 has no 1; found 220700191, 221501007"),
         ({"held_out_cameras": ("7",)}, "held-out cameras: identity 031 has no 7"),
+        (
+            {"cameras": ("220700191",), "held_out_cameras": ("221501007",)},
+            "held-out cameras: identity 031 has no 221501007; found 220700191",
+        ),
+        (
+            {"cameras": ("220700191",), "held_out_cameras": ("220700191",)},
+            "held-out cameras: all of 220700191 are held out; expected some to train on",
+        ),
         ({"include": ("FREE",)}, r"all sequences of 031 \(FREE\) are held out"),
         ({"include": ("SEN",)}, "'SEN' matches none of EMO-1"),
         ({"crop": (-200, 304, 2600, 2600)}, r"pictures are 110 x 160, and the crop .* shows 0 % picture"),
@@ -317,6 +325,19 @@ def test_names_are_chosen_by_part_or_pattern():
 def test_settings_that_do_not_fit_are_refused(raw_v2, settings, message):
     with pytest.raises(InputError, match=message):
         plan_identity(raw_v2, "031", ExtractionSettings(**{"crop": CROP, "size": 96, **settings}))
+
+
+def test_a_held_out_sequence_that_is_not_there_is_told(raw_v2, caplog):
+    with caplog.at_level("WARNING", logger="gha"):
+        plan = plan_identity(raw_v2, "031", ExtractionSettings(crop=CROP, size=96, held_out=("FREEE",)))
+    assert plan.held_out == ()
+    assert "031: no sequence matches FREEE: none is held out" in caplog.text
+
+
+def test_nothing_is_written_where_parallel_makes_no_sense(raw_v2, tmp_path):
+    with pytest.raises(InputError, match="parallel: found 'many'"):
+        extract_identities(raw_v2, tmp_path / "out", ["031"], ExtractionSettings(crop=CROP, size=96), "many")
+    assert not (tmp_path / "out").exists()
 
 
 def test_settings_out_of_range_are_refused():

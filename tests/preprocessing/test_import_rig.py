@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from gha.apps.cli import main
 from gha.capture import open_capture
+from gha.capture.face_model import declare_face_model
 from gha.errors import InputError
 from gha.geometry import Camera
 from gha.preprocessing.colmap_model import read_colmap
@@ -129,8 +130,26 @@ def test_transparency_becomes_the_mask_and_gaps_leave_the_split(tmp_path):
         entry["file_path"] = entry["file_path"].removesuffix(".jpg")  # NeRF's own files leave the suffix out
     path.write_text(json.dumps(values))
     target = import_pictures(read_transforms(path), tmp_path / "capture", "nerf", progress=False)
-    assert open_capture(target).split.train_frames == ("0000",)
+    capture = open_capture(target)
+    assert capture.split.train_frames == ("0000",)
+    assert torch.equal(capture.camera("c", "0001").w2c, capture.camera("c", "0000").w2c)  # all frames know all cameras
     assert (np.asarray(Image.open(target / "images/0000/mask_a.png")) == alpha).all()
+
+
+def test_a_camera_may_miss_the_first_moment(tmp_path):
+    """Also twice: fitting notes its face model in capture.json, and importing again keeps it."""
+    moments = [(t, i) for t in (0, 1) for i in range(3)]
+    entries = [{**nerf_entry(i), "timestep_index": t, "camera_id": CAMERAS[i]} for t, i in moments]
+    path = write_transforms(tmp_path, entries[1:])
+    write_pictures(tmp_path / "images")
+    target = import_pictures(read_transforms(path), tmp_path / "capture", "nerf", progress=False)
+    assert open_capture(target).camera_ids == CAMERAS
+    assert open_capture(target).split.train_frames == ("0001",)
+    assert not (target / "images/0000/image_a.jpg").exists()
+    declare_face_model(target, ("jawOpen",), "egg", "1")
+    import_pictures(read_transforms(path), target, "nerf", progress=False)
+    assert open_capture(target).info.expression_names == ("jawOpen",)
+    assert open_capture(target).info.face_model == "egg"
 
 
 def colmap_numbers(index):

@@ -19,7 +19,7 @@ from gha.preprocessing.extraction_run import extract_identities
 from gha.preprocessing.guided_filter import guided_filter
 from gha.preprocessing.matting import mask_capture
 from gha.preprocessing.matting_measures import matte_errors
-from gha.preprocessing.matting_models import NetworkMethod, PlateMethod, SelfieMethod
+from gha.preprocessing.matting_models import NetworkMethod, PlateMethod, SelfieMethod, keep_largest
 from gha.preprocessing.miniature import Miniature, truth_path, write_miniature
 
 RECIPE = Miniature(person=3, sequences={"EMO": 1, "EXP": 4, "FREE": 1}, cameras=2, width=220, height=320, seed=3)
@@ -242,6 +242,48 @@ def test_files_that_are_no_models_are_refused_by_name(tmp_path):
         SelfieMethod(tmp_path / "nowhere.tflite")(rgb, None, None)
 
 
+def test_a_model_that_cannot_be_used_is_told_once_and_touches_nothing(capture, tmp_path, capsys):
+    mask_capture(capture, PlateMethod(), progress=False)
+    before = {path: path.read_bytes() for path in (capture / "masks.json", *capture.glob("images/*/mask*"))}
+    (tmp_path / "weights.pth").write_bytes(b"no model")
+    model = ["--model", str(tmp_path / "weights.pth"), "--parallel", "1", "--quiet"]
+    assert main(["remove-background", str(capture), "--method", "torchscript", "--overwrite", *model]) == 1
+    assert capsys.readouterr().err.count("weights.pth: not a TorchScript model") == 1
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_model_that_wants_other_inputs_is_told(tmp_path):
+    method = NetworkMethod("torchscript", saved(Difference(), tmp_path / "bgm.pt"))  # without a plate
+    with pytest.raises(InputError, match=r"bgm.pt: the model failed on 1 pictures \(.*missing value for argument"):
+        method(scene()[0], None, None)
+
+
+def test_overwriting_that_is_interrupted_leaves_no_masks_of_before(capture, tmp_path):
+    mask_capture(capture, PlateMethod(), progress=False)
+    method = NetworkMethod("torchscript", saved(Wrong(), tmp_path / "wrong.pt"))  # fails on every picture
+    assert len(mask_capture(capture, method, overwrite=True, progress=False).failed) == 8
+    assert not list(capture.glob("images/*/mask*"))
+
+
+def test_a_model_is_given_back_whatever_happens(capture, monkeypatch):
+    """MediaPipe prints a traceback when the interpreter exits with a model open."""
+    released = []
+    monkeypatch.setattr(PlateMethod, "release", lambda self: released.append(1))
+    mask_capture(capture, PlateMethod(), progress=False)
+    (capture / "masks.json").write_text('{"method": "another"}')
+    with pytest.raises(InputError, match="masks were made by 'another'"):
+        mask_capture(capture, PlateMethod(), progress=False)
+    assert len(released) == 2
+
+
+def test_a_faint_second_thing_is_dropped():
+    alpha = np.zeros((20, 30))
+    alpha[5:18, 3:12], alpha[4, 3:12], alpha[2:5, 20:25] = 1, 0.02, 0.4
+    found = keep_largest(alpha)
+    assert (found[2:5, 20:25] == 0).all()
+    assert (found[:, :15] == alpha[:, :15]).all()
+
+
 class Wrong(torch.nn.Module):
     def forward(self, picture: torch.Tensor) -> torch.Tensor:
         return picture
@@ -289,7 +331,9 @@ def test_selfie_segmentation_finds_a_person(shared_data):
     pytest.importorskip("mediapipe")
     folder = shared_data / "capture/images/0000"
     rgb, truth = picture(folder / "image_222200037.jpg"), picture(folder / "mask_222200037.jpg")[..., 0] / 255
-    alpha = SelfieMethod(shared_data / "weights/selfie_segmentation.tflite")(rgb, None, None)
+    method = SelfieMethod(shared_data / "weights/selfie_segmentation.tflite")
+    alpha = method(rgb, None, None)
+    method.release()
     # It also sees shoulders where this bust has none.
     assert matte_errors(alpha[:180] / 255, truth[:180]).absolute < 0.03
     bad = shared_data / "weights/face_landmarker_v2_with_blendshapes.task"

@@ -253,6 +253,10 @@ WARNINGS = {
         lambda root: change_json(root, sequences={"EMO": ["0000", "0077"]}),
         r"capture.json: sequence EMO names frames \['0077'\] without pictures",
     ),
+    "version of the face model": (
+        lambda root: change_json(root, face_model="procedural", face_model_version="7"),
+        r"capture.json: found version '7' of face model procedural, expected '1' as in this library; fit anew",
+    ),
     "resolution": (
         lambda root: change_json(root, resolution=[480, 600]),
         r"images/\*/image_a: found 120 x 96 pixels, expected 600 x 480 as capture.json says",

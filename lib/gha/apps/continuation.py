@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gha.capture.face_model import same_parameters
+from gha.capture.layout import CAPTURE_FILE
 from gha.errors import InputError
 from gha.training.avatar_io import Subject, from_dict
 from gha.training.checkpoint_format import Checkpoint
@@ -62,6 +64,21 @@ def check_same_subject(found: Subject, trained: Subject, run: Path) -> None:
                 f"data.capture: {found.capture} has {what} {_shortened(new)}, expected {_shortened(old)}, "
                 f"with which {run} has begun on {trained.capture}"
             )
+    check_same_face_model(found.capture, found.face_model, trained, run)
+
+
+def check_same_face_model(capture: Path | str, face_model: Sequence[str], trained: Subject, run: Path) -> None:
+    """Refuse a recording that was tracked with another face model, or another version of it, than an avatar's.
+
+    Raises:
+        InputError: its expressions have other meanings.
+    """
+    if not same_parameters(face_model, trained.face_model):
+        found, expected = (" ".join(names) for names in (face_model, trained.face_model))
+        raise InputError(
+            f"{Path(capture) / CAPTURE_FILE}: found tracking by face model {found}, expected {expected}, by which "
+            f"{trained.capture} was tracked, on which {run} was trained; fit the capture with that one"
+        )
 
 
 def check_same_corrections(config: Any, frames: Sequence[str], cameras: Sequence[str], checkpoint: Checkpoint) -> None:

@@ -35,6 +35,7 @@ from gha.training.perceptual import load_perceptual
 from gha.training.surface_evaluation import surface_distances
 
 from .contact_sheet import contact_row
+from .continuation import check_same_face_model
 from .output import output_folder
 from .own_recording import own_recording
 from .previews import make_grid, save_png
@@ -217,3 +218,5 @@ def _require_same_expressions(capture: Capture, info: RunInfo) -> None:
             f"{capture.root}: found {len(found)} expressions ({', '.join(found[:3])} ...), "
             f"expected the {len(expected)} ({', '.join(expected[:3])} ...) that {info.path} was trained with"
         )
+    face_model = capture.info.face_model, capture.info.face_model_version
+    check_same_face_model(capture.root, face_model, info.subject, info.path)

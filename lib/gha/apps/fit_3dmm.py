@@ -163,7 +163,10 @@ def _landmarks(arguments: argparse.Namespace, capture: Capture, cameras: Sequenc
     from gha.preprocessing.landmarks import read_landmarks
 
     if not arguments.detector:
-        return read_landmarks(arguments.landmarks or capture.root / "landmarks", capture.frame_ids, cameras)
+        folder = Path(arguments.landmarks or capture.root / "landmarks")
+        if not folder.is_dir():
+            raise InputError(f"{folder}: folder not found; expected landmarks there, --landmarks FOLDER, or --detector")
+        return read_landmarks(folder, capture.frame_ids, cameras)
     from gha.preprocessing import landmark_detectors as detectors
     from gha.preprocessing.landmark_detection import detect_landmarks
 

@@ -23,6 +23,7 @@ from gha.training.refinement import CameraGain, PoseRefinement
 from gha.training.regions import facial_features
 from gha.training.stage import Stage
 
+from .continuation import check_same_face_model
 from .training_config import GaussianRunConfig, MeshRunConfig
 from .training_run import TrainingRun, open_training_run
 
@@ -104,6 +105,7 @@ def _trained_mesh_head(config: GaussianRunConfig, subject: Subject, device: torc
             f"{checkpoint.path} was trained on {trained_on.capture} with {trained_on.expression_size} expressions; "
             f"{subject.capture} has {subject.expression_size}, or other names"
         )
+    check_same_face_model(subject.capture, subject.face_model, trained_on, checkpoint.path)
     return build_mesh_head(checkpoint).to(device).eval()
 
 

@@ -54,7 +54,7 @@ class CaptureWriter:
         if different:
             first, last = (str(values.get(different[0]))[:80] for values in (found, expected))
             raise InputError(
-                f"{path}: holds another capture ({', '.join(different)} differ; found {different[0]} = {first}, "
+                f"{path}: holds another capture ({', '.join(different[:4])} differ; found {different[0]} = {first}, "
                 f"expected {last}); choose another folder or delete it"
             )
 

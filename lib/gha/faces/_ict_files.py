@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,9 +73,10 @@ def _read_packed(path: Path) -> IctArrays:
     try:
         with np.load(path, allow_pickle=False) as file:
             a = {name: file[name] for name in file.files}
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not a packed ICT-FaceKit model ({error})") from error
-    needed = {"neutral", "identity_basis", "expression_basis", "expression_names", "triangles", "uvs", "landmarks_68"}
+    needed = {"neutral", "expression_names", "triangles", "uvs", "landmarks_68"}
+    needed |= {f"{kind}_{part}" for kind in ("identity", "expression") for part in ("basis", "scale")}
     if missing := needed - set(a):
         raise InputError(f"{path}: arrays {sorted(missing)} are missing; found {sorted(a)}")
     return IctArrays(

@@ -135,6 +135,8 @@ def plan_identity(root: Path, name: str, settings: ExtractionSettings) -> Extrac
         raise InputError(
             f"{root}: all sequences of {name} ({', '.join(chosen)}) are held out; expected some to train on"
         )
+    if not held_out and settings.held_out:
+        logger.warning("%s: no sequence matches %s: none is held out", name, ", ".join(settings.held_out))
     camera_ids = _camera_ids(identity, chosen, settings)
     headers = {sequence: _headers(identity, sequence, camera_ids) for sequence in chosen}
     size = _common_size(identity, headers)
@@ -164,11 +166,17 @@ def plan_identity(root: Path, name: str, settings: ExtractionSettings) -> Extrac
 def _camera_ids(identity: RawIdentity, sequences: tuple[str, ...], settings: ExtractionSettings) -> tuple[str, ...]:
     """The cameras that were asked for, of those with a video of any chosen sequence."""
     filmed = natural_sort({camera for sequence in sequences for camera in identity.sequences[sequence]})
-    for what, asked in (("cameras", settings.cameras), ("held-out cameras", settings.held_out_cameras)):
-        unknown = [camera for camera in asked if camera not in filmed]
+    chosen = tuple(camera for camera in filmed if not settings.cameras or camera in settings.cameras)
+    for what, asked, known in (
+        ("cameras", settings.cameras, filmed),
+        ("held-out cameras", settings.held_out_cameras, chosen),
+    ):
+        unknown = [camera for camera in asked if camera not in known]
         if unknown:
-            raise InputError(f"{what}: identity {identity.name} has no {', '.join(unknown)}; found {', '.join(filmed)}")
-    return tuple(camera for camera in filmed if not settings.cameras or camera in settings.cameras)
+            raise InputError(f"{what}: identity {identity.name} has no {', '.join(unknown)}; found {', '.join(known)}")
+    if not set(chosen) - set(settings.held_out_cameras):
+        raise InputError(f"held-out cameras: all of {', '.join(chosen)} are held out; expected some to train on")
+    return chosen
 
 
 def _headers(identity: RawIdentity, sequence: str, camera_ids: tuple[str, ...]) -> dict[str, VideoHeader]:

@@ -23,7 +23,7 @@ from gha.geometry import Camera
 from .colour_correction import correct_colours
 from .crop import CropWindow
 from .extraction import ExtractionPlan, ExtractionSettings, plan_identity
-from .parallel import run_tasks
+from .parallel import check_parallel, run_tasks
 from .raw_video import read_pictures
 
 logger = logging.getLogger(__name__)
@@ -90,6 +90,7 @@ def extract_identities(
     Raises:
         InputError: before anything is written, if something that was asked for cannot be used.
     """
+    check_parallel(parallel)
     plans = [plan_identity(Path(root), name, settings) for name in names]
     targets = {plan.identity.name: PictureFiles(Path(output) / plan.identity.name, plan.crop.size) for plan in plans}
     tasks: list[_VideoTask] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from gha.geometry import Camera
 from .fitting import Fit, fit_face
 from .fitting_config import FittingConfig
 from .fitting_views import Views
+
+STAGING = Path(".tracking")  # in the capture, while a fit is being written
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,29 @@ def refuse_other_tracking(root: Path, frames: Sequence[str]) -> None:
 
 
 def write_tracking(root: Path, tracking: Tracking) -> None:
-    """Write ``params.npz``, ``lmk_3d.npy`` and ``vertices.npy`` of every frame, and the names of the expressions."""
-    writer = CaptureWriter(root, CaptureInfo((1, 1)), original=True)  # the original's form: capture.json stays as it is
-    fit = tracking.fit
-    for index, frame in enumerate(tracking.frames):
-        writer.write_frame_params(frame, fit.code[index], fit.landmarks[index], fit.vertices[index])
-    declare_face_model(root, tracking.model.expression_names, tracking.model.name, tracking.model.version)
+    """Write ``params.npz``, ``lmk_3d.npy`` and ``vertices.npy`` of every frame, and the names of the expressions.
+
+    All frames appear at once: they are written beside ``params/``, which they then replace. Tracking of frames that
+    were not fitted stays.
+    """
+    folder, fresh, former = (root / name for name in ("params", STAGING / "params", STAGING / "former"))
+    shutil.rmtree(root / STAGING, ignore_errors=True)  # of a run that was killed
+    try:
+        # The original's form: capture.json stays as it is.
+        writer, fit = CaptureWriter(root / STAGING, CaptureInfo((1, 1)), original=True), tracking.fit
+        for index, frame in enumerate(tracking.frames):
+            writer.write_frame_params(frame, fit.code[index], fit.landmarks[index], fit.vertices[index])
+        for other in (path for path in folder.glob("*") if not (fresh / path.name).exists()):
+            (shutil.copytree if other.is_dir() else shutil.copy2)(other, fresh / other.name)
+        # Names first: killed in between, a capture has no tracking rather than tracking under other names.
+        declare_face_model(root, tracking.model.expression_names, tracking.model.name, tracking.model.version)
+        if folder.exists():
+            folder.rename(former)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if former.exists():
+                former.rename(folder)
+            raise
+    finally:
+        shutil.rmtree(root / STAGING, ignore_errors=True)

@@ -27,11 +27,14 @@ NEAR_COLOUR, FAR_COLOUR = np.array([255, 236, 214]), np.array([60, 70, 110])
 def write_overlays(folder: Path, capture: Capture, tracking: Tracking) -> list[Path]:
     """Draw some views into ``{frame}_{camera}.jpg``: spread over frames and cameras, then the worst of all.
 
-    Left the detections (red) and the landmarks of the model (green), right the face.
+    Left the detections (red) and the landmarks of the model (green), right the face. Views without a picture are left
+    out.
     """
     written = []
     for time, view in choose_views(tracking):
         frame, camera = tracking.frames[time], tracking.cameras[view]
+        if layout.with_known_suffix(layout.image_stem(capture.root, "image", frame, camera)) is None:
+            continue
         path = folder / f"{frame}_{camera}.jpg"
         picture = draw_overlay(capture, tracking, time, view)
         with open_atomically(path, durable=False) as file:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from gha.capture import Capture, layout
@@ -14,6 +14,8 @@ from gha.errors import InputError
 
 from .landmark_detectors import Detector
 from .landmarks import detection_file, write_detection
+
+logger = logging.getLogger(__name__)
 
 
 def detect_landmarks(
@@ -24,7 +26,7 @@ def detect_landmarks(
     cameras: Sequence[str],
     progress: bool = True,
 ) -> int:
-    """Write ``{frame}/lmk_{camera}.npz`` for every picture that has none yet.
+    """Write ``{frame}/lmk_{camera}.npz`` for every picture that has none yet; views without a picture are left out.
 
     Args:
         capture: the pictures.
@@ -38,26 +40,24 @@ def detect_landmarks(
         How many pictures were looked at.
 
     Raises:
-        InputError: a picture is missing or damaged, or the detector cannot be used.
+        InputError: a picture is damaged, there is none at all, or the detector cannot be used.
     """
-    missing = [(f, c) for f in frames for c in cameras if not detection_file(folder, f, c).is_file()]
+    pictures = {(f, c): layout.image_stem(capture.root, "image", f, c) for f in frames for c in cameras}
+    found = {view: path for view, stem in pictures.items() if (path := layout.with_known_suffix(stem))}
+    if len(found) < len(pictures):
+        gap = next(stem for view, stem in pictures.items() if view not in found)
+        if not found:
+            raise InputError(f"{gap}.jpg: file not found; expected pictures of frames and cameras")
+        logger.warning("no picture of %d views, first %s.jpg: nothing to detect", len(pictures) - len(found), gap)
+    missing = {view: path for view, path in found.items() if not detection_file(folder, *view).is_file()}
     if not missing:
         return 0
     detector = make_detector()
     try:
-        for frame, camera in tqdm(missing, unit="picture", desc="landmarks", disable=not progress):
-            points = detector(_picture(capture, frame, camera))
+        for (frame, camera), path in tqdm(missing.items(), unit="picture", desc="landmarks", disable=not progress):
+            size = capture.resolution(camera)
+            points = detector(decode(path, size, size, gray=False).transpose(1, 2, 0))
             write_detection(detection_file(folder, frame, camera), points)
     finally:
         getattr(detector, "close", lambda: None)()
     return len(missing)
-
-
-def _picture(capture: Capture, frame: str, camera: str) -> np.ndarray:
-    """A full-size picture, uint8 [H, W, 3]."""
-    stem = layout.image_stem(capture.root, "image", frame, camera)
-    path = layout.with_known_suffix(stem)
-    if path is None:
-        raise InputError(f"{stem}.jpg: file not found; expected a picture of every camera in every frame")
-    size = capture.resolution(camera)
-    return decode(path, size, size, gray=False).transpose(1, 2, 0)

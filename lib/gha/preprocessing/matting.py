@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from gha.errors import InputError
 from gha.files import write_atomically
 
 from .matting_models import MattingMethod
-from .parallel import run_tasks
+from .parallel import check_parallel, run_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ def mask_capture(
         InputError: there are no pictures; a camera has no picture of the empty stage; or there are masks of another
             method.
     """
+    check_parallel(parallel)
     root = Path(root)
     frames = layout.find_frames(root)
     views = {camera: tuple(f for f in frames if _picture(root, f, camera)) for camera in _cameras(root, frames)}
@@ -82,14 +84,31 @@ def mask_capture(
     wanted = {
         camera: tuple(f for f in of if overwrite or not _has_mask(root, f, camera)) for camera, of in views.items()
     }
-    _claim(root, method, overwrite, done=sum(map(len, views.values())) - sum(map(len, wanted.values())))
+    try:
+        if any(wanted.values()):
+            method.check()
+        _claim(root, method, overwrite, done=sum(map(len, views.values())) - sum(map(len, wanted.values())))
+        if overwrite:
+            # Before the first new one: whatever stops this run, old and new masks do not mix.
+            _remove_masks(root, wanted)
+        written, failed = _mask_views(root, method, wanted, parallel, sum(map(len, views.values())), progress)
+    finally:
+        method.release()
+    for view, problem in sorted(failed.items()):
+        logger.warning("%s: no mask: %s", root / view, problem)
+    return Masking(root, written, failed)
+
+
+def _mask_views(
+    root: Path, method: MattingMethod, wanted: dict[str, tuple[str, ...]], parallel: str, total: int, progress: bool
+) -> tuple[int, dict[str, str]]:
+    """Mask the frames wanted of each camera; returns how many, and why others have no mask."""
     tasks = [
         _Task(root, camera, of[start : start + FRAMES_PER_TASK], _full_size(root, of[0], camera), method)
         for camera, of in wanted.items()
         for start in range(0, len(of), FRAMES_PER_TASK)
     ]
     written, failed = 0, {}
-    total = sum(map(len, views.values()))
     with tqdm(total=total, unit="mask", desc="masking", disable=not progress) as bar:
         bar.update(total - sum(map(len, wanted.values())))
         bar.unpause()
@@ -97,9 +116,7 @@ def mask_capture(
             written += count
             failed |= problems
             bar.update(count + len(problems))
-    for view, problem in sorted(failed.items()):
-        logger.warning("%s: no mask: %s", root / view, problem)
-    return Masking(root, written, failed)
+    return written, failed
 
 
 def _cameras(root: Path, frames: Sequence[str]) -> tuple[str, ...]:
@@ -156,9 +173,19 @@ def _claim(root: Path, method: MattingMethod, overwrite: bool, done: int) -> Non
         found = read_json(path, dict).get("method")
         if found != method.describe():
             raise InputError(
-                f"{path}: {done} masks were made by {found!r}, expected {method.describe()!r}; overwrite them"
+                f"{path}: {done} masks were made by {found!r}, expected {method.describe()!r}; --overwrite "
+                "makes them anew"
             )
-    write_atomically(path, f'{{"method": "{method.describe()}"}}\n')
+    write_atomically(path, json.dumps({"method": method.describe()}) + "\n")
+
+
+def _remove_masks(root: Path, views: dict[str, tuple[str, ...]]) -> None:
+    for camera, frames in views.items():
+        for frame in frames:
+            for lowres in (False, True):
+                path = layout.with_known_suffix(layout.image_stem(root, "mask", frame, camera, lowres))
+                if path is not None:
+                    path.unlink()
 
 
 def _mask_frames(task: _Task) -> tuple[int, dict[str, str]]:

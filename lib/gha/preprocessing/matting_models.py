@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from gha.errors import InputError
 
@@ -27,6 +28,7 @@ _SCALES: dict[Normalisation, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "signed": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
+FAINT = 0.05  # alpha below which parts are not connected
 MULTIPLE = 32  # sides that networks with five halvings accept
 Session = Callable[[list[np.ndarray]], np.ndarray]
 
@@ -38,6 +40,14 @@ class MattingMethod(Protocol):
 
     def __call__(self, picture: np.ndarray, plate: np.ndarray | None, visible: np.ndarray | None) -> np.ndarray:
         """Alpha uint8 [H, W] of a picture uint8 [H, W, 3], its empty stage, and where it was recorded."""
+        ...
+
+    def check(self) -> None:
+        """Raise InputError where it cannot be used at all, before anything is written."""
+        ...
+
+    def release(self) -> None:
+        """Give back what it holds in this process."""
         ...
 
     def describe(self) -> str:
@@ -56,6 +66,12 @@ class PlateMethod:
         """Alpha uint8 [H, W]."""
         assert plate is not None
         return matte_from_plate(picture, plate, visible, self.settings)
+
+    def check(self) -> None:
+        """It always can."""
+
+    def release(self) -> None:
+        """It holds nothing."""
 
     def describe(self) -> str:
         """Name and settings."""
@@ -94,6 +110,14 @@ class NetworkMethod:
         values = alpha[0, 0, :height, :width] if size is None else _enlarged(alpha[0, 0], (height, width), picture)
         return _finished(values, visible)
 
+    def check(self) -> None:
+        """Load the network."""
+        _load_network(self.kind, self.path, self.device)
+
+    def release(self) -> None:
+        """Forget the network."""
+        _load_network.cache_clear()
+
     def describe(self) -> str:
         """Kind, file and what it is fed."""
         return f"{self.kind} {self.path.name} plate={self.needs_plate} {self.normalisation}"
@@ -114,11 +138,30 @@ class SelfieMethod:
         """Alpha uint8 [H, W]."""
         confidence = load_segmenter(self.path)(picture)
         native = min(1.0, NATIVE_SIZE / max(confidence.shape))
-        return _finished(_sharpened(confidence, picture, 1 / native), visible)
+        return _finished(_sharpened(keep_largest(confidence), picture, 1 / native), visible)
+
+    def check(self) -> None:
+        """Load the model."""
+        load_segmenter(self.path)
+
+    def release(self) -> None:
+        """Close the model."""
+        if load_segmenter.cache_info().currsize:
+            load_segmenter(self.path).close()
+            load_segmenter.cache_clear()
 
     def describe(self) -> str:
         """Kind and file."""
         return f"selfie {self.path.name}"
+
+
+def keep_largest(alpha: np.ndarray) -> np.ndarray:
+    """An alpha [H, W] of which only the part with the most of it is left: models take bits of a wall for people."""
+    labels, count = ndimage.label(alpha > FAINT)
+    if count < 2:
+        return alpha
+    largest = 1 + int(np.argmax(ndimage.sum_labels(alpha, labels, range(1, count + 1))))
+    return np.where((labels == 0) | (labels == largest), alpha, 0)
 
 
 def _finished(values: np.ndarray, visible: np.ndarray | None) -> np.ndarray:
@@ -175,8 +218,12 @@ def _load_torchscript(path: Path, device: str) -> tuple[Session, None]:
             setattr(model, name, value)
 
     def run(inputs: list[np.ndarray]) -> np.ndarray:
-        with torch.inference_mode():
-            outputs: Any = model(*(torch.from_numpy(array).to(device) for array in inputs))
+        try:
+            with torch.inference_mode():
+                outputs: Any = model(*(torch.from_numpy(array).to(device) for array in inputs))
+        except RuntimeError as error:
+            reason = str(error).strip().rpartition("\n")[2]
+            raise InputError(f"{path}: the model failed on {len(inputs)} pictures ({reason})") from error
         alpha = outputs[0] if isinstance(outputs, tuple | list) else outputs
         return alpha.float().cpu().numpy()
 
@@ -203,6 +250,9 @@ def _load_onnx(path: Path, device: str) -> tuple[Session, tuple[int, int] | None
     def run(inputs: list[np.ndarray]) -> np.ndarray:
         if len(names) != len(inputs):
             raise InputError(f"{path}: the model has inputs {names}, expected {len(inputs)} (pictures, then plates)")
-        return np.asarray(session.run([chosen], dict(zip(names, inputs, strict=True)))[0])
+        try:
+            return np.asarray(session.run([chosen], dict(zip(names, inputs, strict=True)))[0])
+        except Exception as error:  # as above
+            raise InputError(f"{path}: the model failed on {len(inputs)} pictures ({str(error)[:200]})") from error
 
     return run, size

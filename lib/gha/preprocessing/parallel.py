@@ -26,16 +26,22 @@ def run_tasks(function: Callable[[Task], Result], tasks: Sequence[Task], paralle
         parallel: number of processes, "1" for this one and "0" for one per core; ``ray://HOST:PORT`` or
             ``dask://HOST:PORT`` for the scheduler of a cluster, ``ray`` for one that runs on this machine.
     """
+    check_parallel(parallel)
     kind, _, address = parallel.partition("://")
-    if kind.isdecimal() and not address:
-        yield from _run_here(function, tasks, int(kind))
-    elif kind == "ray":
+    if kind == "ray":
         with _ray(parallel if address else "auto") as backend:
             yield from _run_on(backend, function, tasks)
-    elif kind == "dask" and address:
+    elif kind == "dask":
         with _dask(f"tcp://{address}") as backend:
             yield from _run_on(backend, function, tasks)
     else:
+        yield from _run_here(function, tasks, int(kind))
+
+
+def check_parallel(parallel: str) -> None:
+    """Refuse what :func:`run_tasks` does not understand, before anything is written."""
+    kind, _, address = parallel.partition("://")
+    if not (kind == "ray" or (kind == "dask" and address) or (kind.isdecimal() and not address)):
         raise InputError(f"parallel: found {parallel!r}, expected {EXPECTED}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from gha.errors import InputError
 from gha.files import write_atomically
 from gha.geometry import Camera
 
-from .parallel import run_tasks
+from .parallel import check_parallel, run_tasks
 
 ROTATION_TOLERANCE = 1e-3
 
@@ -69,7 +69,8 @@ def import_pictures(
     """Write pictures, their masks if they have any, and cameras as a capture; continues where it stopped.
 
     JPEG files keep their bytes; others are encoded as JPEG, and their transparency, if they have any, becomes the mask.
-    A camera without a picture of some moment leaves a gap there, and such frames are in no part of the split.
+    A camera without a picture of some moment leaves a gap there, and such frames are in no part of the split; its
+    calibration there is that of its nearest picture, so that every frame knows all cameras.
 
     Args:
         pictures: at least one.
@@ -84,6 +85,7 @@ def import_pictures(
     Returns:
         The folder.
     """
+    check_parallel(parallel)
     if not pictures:
         raise InputError(f"{source}: found no pictures, expected at least one")
     root = Path(target)
@@ -110,6 +112,7 @@ def import_pictures(
         (root, frames[picture.timestep], replace(picture, camera=_scaled(picture.camera, metres_per_unit)))
         for picture in pictures
     ]
+    _calibrate_gaps(root, list(frames.values()), {(frame, view.camera_id): view.camera for _, frame, view in tasks})
     for _ in tqdm(run_tasks(_import_picture, tasks, parallel), total=len(tasks), unit="picture", disable=not progress):
         pass
     write_atomically(root / layout.CAPTURE_FILE, info_to_json(_kept(root, info), complete=True))
@@ -137,6 +140,20 @@ def _kept(root: Path, info: CaptureInfo) -> CaptureInfo:
     )
 
 
+def _calibrate_gaps(root: Path, frames: Sequence[str], cameras: Mapping[tuple[str, str], Camera]) -> None:
+    """Write the calibration of every view (frame, camera id) that has no picture: that of the nearest one."""
+    for camera_id in {camera_id for _, camera_id in cameras}:
+        seen = [index for index, frame in enumerate(frames) if (frame, camera_id) in cameras]
+        for index in sorted(set(range(len(frames))) - set(seen)):
+            nearest = cameras[frames[min(seen, key=lambda other: abs(other - index))], camera_id]
+            _write_camera(root, frames[index], camera_id, nearest)
+
+
+def _write_camera(root: Path, frame: str, camera_id: str, camera: Camera) -> None:
+    one = Camera(camera.w2c[None], camera.K[None], camera.width, camera.height)
+    write_cameras(root, frame, [camera_id], one)
+
+
 def _scaled(camera: Camera, metres: float) -> Camera:
     w2c = camera.w2c.clone()
     w2c[:3, 3] *= metres
@@ -153,7 +170,7 @@ def _import_picture(task: tuple[Path, str, PosedPicture]) -> None:
     found = picture_size(view.path)
     if found != size:
         raise InputError(f"{view.path}: found {found[1]} x {found[0]} pixels, expected {size[1]} x {size[0]}")
-    write_cameras(root, frame, [view.camera_id], Camera(camera.w2c[None], camera.K[None], size[1], size[0]))
+    _write_camera(root, frame, view.camera_id, camera)
     with Image.open(view.path) as opened:
         keeps_bytes = opened.format == "JPEG" and opened.mode == "RGB"
         transparent = "A" in opened.getbands()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,26 @@ import numpy as np
 
 from gha.errors import InputError
 
-Segmenter = Callable[[np.ndarray], np.ndarray]
 NATIVE_SIZE = 256  # pixels along the side of what these models see
+
+
+class Segmenter:
+    """Turns a picture uint8 [H, W, 3] into the confidence [H, W] in [0, 1] that a pixel shows a person."""
+
+    def __init__(self, segmenter: Any, mediapipe: Any) -> None:
+        self._segmenter = segmenter
+        self._mediapipe = mediapipe
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        """The confidence."""
+        data = np.ascontiguousarray(picture)
+        image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=data)
+        masks = self._segmenter.segment(image).confidence_masks
+        return np.array(masks[-1].numpy_view(), dtype=np.float32).squeeze()
+
+    def close(self) -> None:
+        """Give back what MediaPipe holds; at exit it could not do so itself, and would print a traceback."""
+        self._segmenter.close()
 
 
 @lru_cache(maxsize=1)
@@ -48,11 +65,7 @@ def load_segmenter(path: Path) -> Segmenter:
     if segmenter is None:
         raise InputError(f"{path}: not a segmentation model for MediaPipe Tasks ({problem})")
 
-    def run(picture: np.ndarray) -> np.ndarray:
-        image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture))
-        return np.array(segmenter.segment(image).confidence_masks[-1].numpy_view(), dtype=np.float32).squeeze()
-
-    return run
+    return Segmenter(segmenter, mediapipe)
 
 
 def _with_metadata(content: bytes) -> bytes:

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from gha.capture import Capture, CaptureInfo, Split, layout
+from gha.capture.face_model import same_parameters
 from gha.capture.images import picture_size
 from gha.capture.info import read_info
 from gha.capture.opening import UNFINISHED, read_declared_split, read_expression_names, split_problems
 from gha.capture.problems import Problem, problem_from
 from gha.errors import InputError
+from gha.faces import ProceduralHead
 
 SAMPLED_HEADERS = 15
 
@@ -34,7 +36,7 @@ def open_leniently(root: Path) -> tuple[Capture, list[Problem]]:
     info, found = _read_info(root)
     problems += found
     split, found = _read_split(root, info, frames, cameras)
-    problems += [*found, *_unknown_frames(root, info, frames)]
+    problems += [*_other_version(info), *found, *_unknown_frames(root, info, frames)]
     return Capture(root, replace(info, split=split), frames, cameras), problems
 
 
@@ -64,6 +66,15 @@ def _read_info(root: Path) -> tuple[CaptureInfo, list[Problem]]:
     except InputError as error:
         return CaptureInfo((0, 0)), [problem_from(error, "capture.json", root)]
     return info, problems
+
+
+def _other_version(info: CaptureInfo) -> list[Problem]:
+    """Tracking with another version of the built-in head than this library has."""
+    found, expected = (info.face_model, info.face_model_version), (ProceduralHead.name, ProceduralHead.version)
+    if found[0] != expected[0] or same_parameters(found, expected):
+        return []
+    text = f"found version {found[1]!r} of face model {found[0]}, expected {expected[1]!r} as in this library; fit anew"
+    return [Problem("version of the face model", layout.CAPTURE_FILE, text, fatal=False)]
 
 
 def _read_split(

@@ -6,7 +6,7 @@ import dataclasses
 import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Subject:
         resolution: height and width of the pictures it was trained on.
         facial_landmarks: 66 or 68.
         landmark_count: facial landmarks plus sampled points of the face region.
+        face_model: name and version of the face model that tracked the recording; empty where that is not known.
     """
 
     capture: str
@@ -58,6 +59,7 @@ class Subject:
     resolution: list[int]
     facial_landmarks: int
     landmark_count: int
+    face_model: list[str] = field(default_factory=lambda: ["", ""])
 
     @property
     def expression_size(self) -> int:
@@ -89,6 +91,7 @@ def describe_subject(capture: Capture, resolution: tuple[int, int]) -> Subject:
         resolution=list(resolution),
         facial_landmarks=len(capture.facial_landmarks(frames[0])),
         landmark_count=len(capture.landmarks(frames[0])),
+        face_model=[capture.info.face_model, capture.info.face_model_version],
     )
 
 
