@@ -152,16 +152,22 @@ class Loader(Iterator[Sample]):
     def _read(self) -> Sample:
         folder, camera = self._root / "images" / self._random.choice(FRAMES), self._random.choice(CAMERAS)
         image, mask, visible = (_decode(folder / f"{kind}_{camera}.jpg") for kind in ("image", "mask", "visible"))
-        image = image * mask + (1 - mask)
-        full = (image[None], mask[None, :1], visible[None, :1])
+        mask, visible = (_unit(x[:1]) for x in (mask, visible))  # three equal channels
+        image = _unit(image).mul_(mask).add_(1 - mask)
+        full = (image[None], mask[None], visible[None])
         sample = Sample(*full, *(interpolate(x, scale_factor=1 / UPSCALE) for x in full))
         return Sample(*(x.pin_memory() for x in sample)) if self._pin else sample
 
 
 def _decode(path: Path) -> Tensor:
-    """RGB [3, H, W] in [0, 1]."""
+    """RGB uint8 [3, H, W]."""
     with Image.open(path) as picture:
-        return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).float() / 255
+        return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+
+
+def _unit(picture: Tensor) -> Tensor:
+    """From uint8 to floats in [0, 1], contiguous."""
+    return picture.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 @dataclass(frozen=True)

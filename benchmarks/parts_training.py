@@ -47,6 +47,8 @@ def training_rows(bench: Bench) -> Iterator[Row]:
 def _rows(bench: Bench, what: str, precision: str, measured: Measurement) -> Iterator[Row]:
     floor = training_floor_ms(bench.scene.device, *bench.sizes())
     yield Row.of("training iteration", what, precision, *bench.sizes(), measured, floor)
+    computed = sum(measured.phases_ms[phase] for phase in PHASES if phase != "data")
+    yield Row("training without data", what, precision, *bench.sizes(), computed, floor_ms=floor)
     for phase in PHASES:
         yield Row(f"training: {phase}", what, precision, *bench.sizes(), measured.phases_ms[phase])
 

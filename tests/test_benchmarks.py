@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,8 @@ def test_every_part_takes_time(tmp_path):
     assert all(row["median_ms"] > 0 for row in rows), rows
     measured_parts = {row["part"] for row in rows}
     assert measured_parts == {
-        *("generate", "splat forward", "splat forward + backward", "decode", "frame", "training iteration", "loader"),
+        *("generate", "splat forward", "splat forward + backward", "decode", "frame", "loader"),
+        *("training iteration", "training without data"),
         *(f"training: {phase}" for phase in PHASES),
     }
     compared = {row["part"] for row in rows if row["what"] == "original's data flow"}
@@ -70,6 +72,7 @@ def test_every_part_takes_time(tmp_path):
         times = {row["part"]: row["median_ms"] for row in rows if row["what"] == what}
         phases = sum(times[f"training: {phase}"] for phase in PHASES)
         assert phases == pytest.approx(times["training iteration"], rel=1e-3)  # one repeat: median of sum = sum
+        assert times["training without data"] == pytest.approx(phases - times["training: data"], rel=1e-3)
 
 
 def test_baseline_has_the_parameters_of_the_original(benchmark_module):
@@ -150,3 +153,95 @@ def test_the_cloud_is_a_head_in_the_picture(benchmark_module):
     shared = benchmark_module("baseline").FAR
     distance = (scene.means[:, None] - scene.landmarks).square().sum(-1).amin(1)
     assert 0.2 < (distance < shared).float().mean() < 0.6, "expression moves the front of the head, pose the rest"
+
+
+def test_table_compares_with_the_original(benchmark_module):
+    rows = benchmark_module("rows")
+    ours = rows.Row("decode", "default", "fp32", 2048, None, 4.0, floor_ms=0.7)
+    theirs = rows.Row("decode", rows.ORIGINAL, "fp32", 2048, None, 26.4)
+    alone = rows.Row("splat forward", "numba", "fp32", 512, 1000, 123.4)
+    lines = rows.table([ours, theirs, alone]).splitlines()
+    assert lines[2] == "| decode | default | fp32 | 2048² | - | 4 | 0.7 | - | - | 6.6 |"
+    assert lines[3] == "| decode | original's data flow | fp32 | 2048² | - | 26.4 | - | - | - | - |"
+    assert lines[4] == "| splat forward | numba | fp32 | 512² | 1000 | 123 | - | - | - | - |"
+
+
+def test_floor_is_arithmetic_or_traffic_of_a_known_device(benchmark_module, monkeypatch):
+    floor, device = benchmark_module("floor"), torch.device("cpu")
+    assert floor.floor_ms(device, 560e9) is None
+    assert floor.training_floor_ms(device, 2048, 150_000) is None
+    monkeypatch.setattr(floor, "known_name", lambda _: "H200")
+    assert floor.floor_ms(device, 560e9, floor.decoder_traffic(2048)) == pytest.approx(0.71, abs=0.01)
+    assert floor.floor_ms(device, 56e9, floor.decoder_traffic(2048)) == pytest.approx(0.44, abs=0.01)
+    assert floor.training_floor_ms(device, 2048, 150_000) == 8.0
+    assert floor.training_floor_ms(device, 1024, 150_000) is None
+
+
+def test_clock_refuses_moments_that_are_missing_or_out_of_order(benchmark_module):
+    clock = benchmark_module("timing").Clock(torch.device("cpu"))
+    for name in ("start", "decode", "splat"):
+        clock.mark(name)
+    with pytest.raises(RuntimeError, match="nothing marked losses"):
+        clock.intervals_ms(("splat", "losses"))
+    with pytest.raises(RuntimeError, match="not in the order splat, decode"):
+        clock.intervals_ms(("splat", "decode"))
+
+
+def test_phases_are_those_of_known_work(benchmark_module):
+    """Modules that sleep, forward and backward, for times that can be told apart."""
+    timing = benchmark_module("timing")
+
+    class Sleep(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, seconds):
+            time.sleep(seconds)
+            ctx.seconds = seconds
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            time.sleep(2 * ctx.seconds)
+            return gradient, None
+
+    class Part(torch.nn.Module):
+        def __init__(self, seconds):
+            super().__init__()
+            self.seconds = seconds
+            self.weight = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            return Sleep.apply(self.weight * x, self.seconds)
+
+    generate, decode = Part(0.02), Part(0.04)
+    hooks = timing.PhaseHooks(generate, decode, outputs=lambda x: [x])
+
+    def step(clock):
+        hooks.clock = clock
+        time.sleep(0.01)
+        splats = Sleep.apply(generate(torch.ones(2)), 0.03)
+        loss = Sleep.apply(decode(splats), 0.05).sum()
+        clock.mark("losses")
+        loss.backward()
+        clock.mark("generate_backward")
+        time.sleep(0.015)
+        clock.mark("optimiser")
+
+    phases = timing.measure_training(timing.Stopwatch(torch.device("cpu"), 1, 1), step).phases_ms
+    expected = {"data": 10, "generate": 60, "splat": 90, "decode": 120, "losses": 150, "optimiser": 15}
+    for name, least in expected.items():
+        # Time ascribed to the wrong phase is missing from another.
+        assert phases[name] > least - 0.5, (name, phases)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--resolution", "66"], "expected a multiple of 4 from 64 on, found 66"),
+        (["--repeats", "0"], "expected a number from 1 on, found 0"),
+    ],
+)
+def test_sizes_that_cannot_be_measured_are_refused(options, message, benchmark_module, capsys):
+    parser = benchmark_module("run").build_parser()
+    with pytest.raises(SystemExit):
+        parser.parse_args(options)
+    assert message in capsys.readouterr().err
