@@ -1,0 +1,153 @@
+"""A training iteration by phases, and the loaders that feed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import torch
+from baseline import Loader, Trainer
+from baseline_networks import PerceptualNetwork
+from floor import training_floor_ms
+from library import build_head
+from parts_inference import Bench
+from rows import ORIGINAL, Row
+from scene import FRAMES, recording
+from timing import PHASES, Clock, Measurement, PhaseHooks, measure_training
+from torch import Tensor
+
+from gha.avatars import Posed
+from gha.capture import FrameLoader, SampleSchedule, open_capture
+from gha.rendering import Gaussians
+from gha.training.gaussian_stage import GaussianLossWeights, GaussianStage, GaussianTrainingConfig
+from gha.training.perceptual import PerceptualDistance
+from gha.training.refinement import PoseRefinement
+
+TRAINING = {
+    "default": GaussianTrainingConfig(),
+    "preset original": GaussianTrainingConfig(background="white", loss=GaussianLossWeights(alpha=0.0)),
+}
+CONSTANT_MAPS_ONLY = 1024  # bytes of cache: visible maps that are one value everywhere fit, pictures do not
+SAMPLES = 16
+
+
+def training_rows(bench: Bench) -> Iterator[Row]:
+    """Iterations of the library's stage 2 and of the original's, both fed from the same recording."""
+    with recording(bench.scene.resolution) as root:
+        for preset in TRAINING:
+            with _library_products():
+                measured = measure_library(bench, preset, root)
+            yield from _rows(bench, preset, "tf32" if bench.scene.device.type == "cuda" else "fp32", measured)
+        yield from _rows(bench, ORIGINAL, "fp32", measure_original(bench, root))
+
+
+def _rows(bench: Bench, what: str, precision: str, measured: Measurement) -> Iterator[Row]:
+    floor = training_floor_ms(bench.scene.device, *bench.sizes())
+    yield Row.of("training iteration", what, precision, *bench.sizes(), measured, floor)
+    computed = sum(measured.phases_ms[phase] for phase in PHASES if phase != "data")
+    yield Row("training without data", what, precision, *bench.sizes(), computed, floor_ms=floor)
+    for phase in PHASES:
+        yield Row(f"training: {phase}", what, precision, *bench.sizes(), measured.phases_ms[phase])
+
+
+@contextmanager
+def _library_products() -> Iterator[None]:
+    """Matrix products as the library's training command lets them be computed: in TF32 on a GPU."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def measure_library(bench: Bench, preset: str, root: Path) -> Measurement:
+    """The library's step, as ``gha.training.loop`` does it."""
+    device = bench.scene.device
+    head, poses = build_head(bench.scene, preset), PoseRefinement(FRAMES).to(device)
+    perceptual = PerceptualDistance(PerceptualNetwork().to(device), "vgg")
+    stage = GaussianStage(head, TRAINING[preset], poses, None, perceptual, {}, seed=0)
+    hooks = PhaseHooks(head, head.decoder, outputs=_tensors)
+    steps = count()
+
+    def step(clock: Clock) -> None:
+        hooks.clock = clock
+        frame = next(frames).to(device)
+        total = torch.stack(list(stage.losses(frame, next(steps)).values())).sum()
+        _require_finite(total)
+        clock.mark("losses")
+        for optimizer in stage.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        clock.mark("generate_backward")
+        for optimizer in stage.optimizers.values():
+            optimizer.step()
+        clock.mark("optimiser")
+
+    with library_loader(bench, root) as frames:
+        return measure_training(bench.stopwatch, step)
+
+
+def measure_original(bench: Bench, root: Path) -> Measurement:
+    """The original's step."""
+    device = bench.scene.device
+    trainer = Trainer(bench.scene, "auto")
+    hooks = PhaseHooks(trainer.generator, trainer.upsampler, outputs=_tensors)
+
+    def step(clock: Clock) -> None:
+        hooks.clock = clock
+        loss = trainer.loss(next(samples).to(device))
+        clock.mark("losses")
+        trainer.optimizer.zero_grad()
+        loss.backward()
+        clock.mark("generate_backward")
+        trainer.optimizer.step()
+        clock.mark("optimiser")
+
+    with closing(Loader(root, pin_memory=device.type == "cuda")) as samples:
+        return measure_training(bench.stopwatch, step)
+
+
+def _tensors(output: Posed | Gaussians) -> list[Tensor]:
+    gaussians = output.gaussians if isinstance(output, Posed) else output
+    return [gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.features]
+
+
+def _require_finite(total: Tensor) -> None:
+    """As the training loop does before it steps; waits for the device."""
+    if not torch.isfinite(total):
+        raise RuntimeError("the loss of the benchmark is not finite")
+
+
+def library_loader(bench: Bench, root: Path) -> FrameLoader:
+    """One view per step, decoded anew each time; only maps that are constant stay in memory."""
+    capture = open_capture(root)
+    schedule = SampleSchedule(0, capture.frame_ids, capture.camera_ids)
+    pin = bench.scene.device.type == "cuda"
+    return FrameLoader(capture, schedule, None, 0, bench.workers, CONSTANT_MAPS_ONLY, pin)
+
+
+def loader_rows(bench: Bench) -> Iterator[Row]:
+    """Samples a second, by the processor's clock; nothing else runs meanwhile."""
+    with recording(bench.scene.resolution) as root:
+        with library_loader(bench, root) as frames:
+            yield _loader_row(bench, f"{bench.workers} threads", "uint8", lambda: next(frames))
+        with closing(Loader(root, pin_memory=bench.scene.device.type == "cuda")) as samples:
+            yield _loader_row(bench, ORIGINAL, "fp32", lambda: next(samples))
+
+
+def _loader_row(bench: Bench, what: str, precision: str, draw: Callable[[], object]) -> Row:
+    """Draws of many samples at a time, so that what was read ahead before the clock started does not matter."""
+    samples = max(SAMPLES, 4 * bench.workers)
+
+    def draw_all() -> None:
+        for _ in range(samples):
+            draw()
+
+    stopwatch = replace(bench.stopwatch, device=torch.device("cpu"), repeats=max(1, bench.stopwatch.repeats // 10))
+    measured = replace(stopwatch, warmup=1).measure(draw_all)
+    each = replace(measured, total_ms=measured.total_ms / samples, least_ms=measured.least_ms / samples)
+    return Row.of("loader", what, precision, bench.scene.resolution, None, each, per_second=True)
