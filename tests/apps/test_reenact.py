@@ -15,8 +15,10 @@ from PIL import Image
 from gha.apps import reenact as app
 from gha.apps.config import load_config
 from gha.apps.drivers import frontal_camera, nearest_frames, open_driver
+from gha.avatars.neck import Neck, NeckConfig
 from gha.capture import ExpressionSequence, open_capture, write_sequence
 from gha.errors import InputError
+from gha.faces.code import HeadCode
 from gha.training.avatar_io import RunInfo, describe_subject
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -247,3 +249,13 @@ def test_configuration_is_saved_and_refuses_unknown_values(run):
 @pytest.mark.parametrize("path", sorted(CONFIG.glob("reenactment_*.yaml")), ids=lambda path: path.stem)
 def test_presets_load(path):
     assert load_config(app.ReenactmentConfig, path).run.startswith("runs/")
+
+
+def test_a_head_far_from_its_body_is_pointed_out(caplog):
+    neck = Neck(2, NeckConfig())
+    near = HeadCode(torch.zeros(2, 3), torch.zeros(2, 6), torch.full((2, 1), 0.1))
+    app.warn_of_stretched_neck(neck, near)
+    assert not caplog.records
+    app.warn_of_stretched_neck(neck, replace(near, pose=torch.tensor([[0.0] * 6, [0, 0, 0, 0, 0.3, 0]])))
+    assert "up to 3.0 dm away" in caplog.text
+    assert "head_pose=motion" in caplog.text

@@ -73,3 +73,11 @@ def test_the_neck_is_learned_but_the_pose_of_the_body_is_not(neck):
     assert neck.height.grad.abs() > 0
     assert "body_pose" in neck.state_dict()
     assert "body_pose" not in dict(neck.named_parameters())
+
+
+def test_the_neck_stretches_by_what_parts_head_and_body(neck):
+    together = HeadCode(torch.zeros(1, 4), BODY_POSE[None], torch.full((1, 1), 0.1))
+    assert neck.stretch(together).item() == pytest.approx(0, abs=1e-6)
+    moved = BODY_POSE + torch.tensor([0, 0, 0, 0.2, 0, 0])
+    apart = HeadCode(torch.zeros(1, 4), moved[None], torch.full((1, 1), 0.1))
+    assert neck.stretch(apart).tolist() == pytest.approx([2.0])

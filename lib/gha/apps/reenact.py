@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gha.avatars import Avatar, render_avatar
+from gha.avatars import Avatar, GaussianHead, MeshHead, render_avatar
 from gha.avatars.camera_path import OrbitConfig, front_view, orbit_path
 from gha.avatars.driving import transfer_motion, transfer_relative
+from gha.avatars.neck import Neck
 from gha.capture import ExpressionSequence, open_capture, smooth_sequence
 from gha.errors import InputError
 from gha.faces.code import HeadCode
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 PNG_THREADS = 4
 """Compressing a large PNG takes longer than rendering it."""
+
+LONGEST_NECK = 1.5
+"""Decimetres that nobody moves the head away from the body by."""
 
 
 @limited(
@@ -105,6 +109,8 @@ def reenact(config: ReenactmentConfig) -> Path:
     reference = reference_code(config, info.subject)
     sequence = prepare_sequence(config, driver, info.subject)
     codes = driving_codes(config, driver, sequence, reference)
+    if isinstance(avatar, MeshHead | GaussianHead) and avatar.fields.neck:
+        warn_of_stretched_neck(avatar.fields.neck, codes.to(device))
     camera = camera_path(config, info.subject, len(sequence), reference, avatar.upscale)
 
     output = Path(config.output) if config.output else default_output(config, driver)
@@ -176,6 +182,18 @@ def driving_codes(
     else:
         pose = sequence.pose
     return HeadCode(sequence.expression, pose, scale)
+
+
+@torch.no_grad()
+def warn_of_stretched_neck(neck: Neck, codes: HeadCode) -> None:
+    """Say so where the driver's head leaves the avatar's body, which stays where it was trained, far behind."""
+    farthest = neck.stretch(codes).max().item()
+    if farthest > LONGEST_NECK:
+        logger.warning(
+            "the driver's head is up to %.1f dm away from where the avatar's body is, and the neck stretches; "
+            "head_pose=motion moves the head about its own place instead",
+            farthest,
+        )
 
 
 def camera_path(config: ReenactmentConfig, subject: Subject, frames: int, reference: HeadCode, upscale: int) -> Camera:

@@ -78,5 +78,11 @@ class Neck(nn.Module):
         turn = normalize(body + share[:, None] * (head - body), dim=-1)
         return quaternion_multiply(turn, quats.expand_as(turn))
 
+    def stretch(self, code: HeadCode) -> Tensor:
+        """Decimetres [...] between the places that head and body would give to the middle of the neck."""
+        middle = torch.stack([torch.zeros_like(self.height), self.height, torch.zeros_like(self.height)])[None]
+        apart = code.to_world(middle) - self._body(code).to_world(middle)
+        return apart[..., 0, :].norm(dim=-1) / code.scale[..., 0]
+
     def _body(self, code: HeadCode) -> HeadCode:
         return replace(code, pose=self.body_pose.expand_as(code.pose))
