@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 from datetime import date
@@ -27,6 +25,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "preprocessing"))
 from face_detections import Scene, make_scene, outlines
+from provenance import commit, processor
 
 from gha.faces import FaceModel, load_face_model
 from gha.geometry import Camera
@@ -119,13 +118,11 @@ def _expressions(scene: Scene, fit: Fit) -> dict[str, Any]:
 
 def _circumstances() -> dict[str, Any]:
     """Machine, versions, commit and command."""
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
-        "device": f"one thread of {names[0].partition(': ')[2] if names else platform.machine()}",
+        "device": f"one thread of {processor()}",
         "load_average": round(os.getloadavg()[0], 1),
         "torch": torch.__version__,
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": commit(),
         "command": " ".join(["python", "benchmarks/fitting.py", *(Path(word).name for word in sys.argv[1:])]),
         "date": date.today().isoformat(),
     }

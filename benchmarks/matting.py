@@ -9,8 +9,6 @@ by view. A longer side of SIZE pixels; other sizes with --size.
 
 import argparse
 import json
-import platform
-import subprocess
 import tempfile
 import time
 from dataclasses import asdict
@@ -18,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from provenance import commit, processor
 
 from gha.capture import open_capture
 from gha.faces.registry import load_face_model
@@ -102,11 +101,10 @@ def main() -> None:
             }
             print(f"person {person}, noise {noise:g}:", results[f"person {person}, noise {noise:g}"], flush=True)
     if arguments.output:
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
         report = {
             "command": f"python benchmarks/matting.py --size {arguments.size}",
-            "commit": commit,
-            "machine": f"{platform.machine()}, one thread",
+            "commit": commit(),
+            "machine": f"{processor()}, one thread",
             "measures": "alpha in [0, 1]; absolute: mean over recorded pixels; edge_absolute: over those within four "
             f"tolerances of the true outline; boundary_f: outlines at 0.5, tolerance {TOLERANCE:.4g} of the longer "
             f"side, at least {LEAST_TOLERANCE} pixels",

@@ -11,9 +11,7 @@ landmarks and pose; each avatar is driven by the codes of its own capture, for t
 
 import argparse
 import json
-import platform
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -23,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from provenance import commit, processor
 
 from gha.apps.cli import main as gha
 from gha.apps.config import load_config
@@ -161,13 +160,10 @@ def main() -> None:
         report = json.loads((folder / "fit" / "report.json").read_text())
         inputs = {**compare_inputs(captures), "residual_rms_px": report["residual"]["rms_px"]}
     lost = {key: round(figures["true"][key] - figures["recovered"][key], 3) for key in ("head_psnr", "foreground_psnr")}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
     result = {
         "command": f"python benchmarks/recovered_capture.py --steps {arguments.steps[0]} {arguments.steps[1]}",
-        "commit": commit,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "commit": commit(),
+        "machine": f"{processor()}, {torch.get_num_threads()} threads",
         "protocol": "held-out sequence, training cameras; truth is the picture under the true mask on white, regions "
         "from true landmarks and poses, for both avatars; each is driven by the codes of its own capture",
         "views": sum(len(captures["true"].split.test_frames) for _ in captures["true"].split.train_cameras),

@@ -18,10 +18,8 @@ import argparse
 import json
 import logging
 import os
-import platform
 import resource
 import shlex
-import subprocess
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -31,6 +29,7 @@ import numba
 import torch
 from parts_inference import Bench, decode_rows, frame_rows, generate_rows, splat_rows
 from parts_training import loader_rows, training_rows
+from provenance import commit, processor
 from rows import Row, table
 from scene import Scene
 from timing import Stopwatch
@@ -80,33 +79,19 @@ def _resolution(text: str) -> int:
 
 def describe(arguments: argparse.Namespace, device: torch.device) -> dict:
     """Where and how the figures were measured."""
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent,
-    )
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": arguments.threads,
         "torch": torch.__version__,
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "TF32 in convolutions": torch.backends.cudnn.allow_tf32 if device.type == "cuda" else None,
-        "commit": git.stdout.strip() or "unknown",
+        "commit": commit(),
         "command": shlex.join(["python", *sys.argv]),
         "date": datetime.now(UTC).date().isoformat(),
         "repeats": arguments.repeats,
         "warmup": arguments.warmup,
     }
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def measure(arguments: argparse.Namespace, device: torch.device) -> list[Row]:

@@ -16,10 +16,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shlex
 import statistics
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -27,6 +25,7 @@ from pathlib import Path
 
 import numba
 import torch
+from provenance import commit, processor
 
 from gha.geometry import Camera
 from gha.rendering import Gaussians, RenderOptions, render_gaussians
@@ -89,28 +88,17 @@ def largest_difference(backend: str, scene: tuple[Gaussians, Camera], options: R
 def describe(arguments: argparse.Namespace) -> dict:
     """Where and how the figures were measured."""
     cuda = arguments.device == "cuda"
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "device": torch.cuda.get_device_name() if cuda else processor(),
         "threads": arguments.threads,
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "not set"),
         "torch": torch.__version__,
         "numba": numba.__version__,
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": commit(),
         "command": shlex.join(["python", *sys.argv]),
         "date": datetime.now(UTC).date().isoformat(),
         "repeats": arguments.repeats,
     }
-
-
-def processor() -> str:
-    """The name of the processor."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def measure(arguments: argparse.Namespace) -> list[dict]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_heads import SMALL_GAUSSIANS, SMALL_HEAD
 
 from gha.apps.config import load_config
 from gha.apps.evaluate import EvaluationConfig, evaluate
@@ -18,25 +19,7 @@ from gha.faces.registry import load_face_model
 from gha.training.checkpoint import load_checkpoint
 
 PRESETS = Path(__file__).parents[1] / "config"
-SMALL_HEAD = [
-    "head.edge_mm=30",
-    "head.geometry={width: 32, layers: 3}",
-    "head.fields={feature_size: 16, color_size: 8, expression_color: {width: 32, layers: 2}}",
-    "head.fields.pose_color={width: 16, layers: 1}",
-    "head.fields.expression_deform={width: 32, layers: 3}",
-    "head.fields.pose_deform={width: 32, layers: 2}",
-    "training.sphere_steps=100",
-    "loop.preview_every=40",
-]
-SMALL_GAUSSIANS = [
-    "head.mouth_points=50",
-    "head.transfer_edge_mm=20",
-    "head.decoder.capacity=4",
-    "head.expression_attributes={width: 32, layers: 2}",
-    "head.pose_attributes={width: 16, layers: 2}",
-    "training.pose_learning_rate=1e-3",
-    "loop.preview_every=40",
-]
+PREVIEWS = "loop.preview_every=40"
 
 
 def shared_keys(folder):
@@ -44,13 +27,17 @@ def shared_keys(folder):
 
 
 def mesh_config(folder, name, *changes):
-    keys = [*shared_keys(folder), f"name={name}", "data.resolution=64", *SMALL_HEAD, *changes]
+    keys = [*shared_keys(folder), f"name={name}", "data.resolution=64", *SMALL_HEAD, PREVIEWS, *changes]
     return load_config(MeshRunConfig, PRESETS / "train_meshhead_demo.yaml", keys)
 
 
 def gaussian_config(folder, name, *changes):
     keys = [*shared_keys(folder), f"name={name}", "data.resolution=64", f"mesh_run={folder}/runs/mini/mesh"]
-    return load_config(GaussianRunConfig, PRESETS / "train_gaussianhead_demo.yaml", [*keys, *SMALL_GAUSSIANS, *changes])
+    return load_config(
+        GaussianRunConfig,
+        PRESETS / "train_gaussianhead_demo.yaml",
+        [*keys, *SMALL_GAUSSIANS, PREVIEWS, "training.pose_learning_rate=1e-3", *changes],
+    )
 
 
 def head_psnr(run, split="held_out_frames"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_heads import SMALL_GAUSSIANS, SMALL_HEAD
 
 from gha.apps import cli
 from gha.apps.config import load_config
@@ -29,23 +30,6 @@ PRESETS = Path(__file__).resolve().parents[2] / "config"
 FIRST, LATE, SHORT = "EMO-1-shout+laugh", "222200048", "EXP-1-head"
 FILM = Miniature(sequences={FIRST: 13, SHORT: 7, "FREE": 4}, cameras=4, missing_at_end={(SHORT, 1): 4})
 GAPS = {"0000", "0006", "0007"}  # LATE begins late; another camera lacks the last four of seven pictures
-SMALL_HEAD = [
-    "head.edge_mm=30",
-    "head.geometry={width: 32, layers: 3}",
-    "head.fields={feature_size: 16, color_size: 8, expression_color: {width: 32, layers: 2}}",
-    "head.fields.pose_color={width: 16, layers: 1}",
-    "head.fields.expression_deform={width: 32, layers: 3}",
-    "head.fields.pose_deform={width: 32, layers: 2}",
-    "training.sphere_steps=100",
-]
-SMALL_GAUSSIANS = [
-    "head.mouth_points=50",
-    "head.transfer_edge_mm=24",
-    "head.decoder.capacity=4",
-    "head.expression_attributes={width: 32, layers: 2}",
-    "head.pose_attributes={width: 16, layers: 2}",
-    "training.window=64",
-]
 
 
 def gha(*arguments):
@@ -161,7 +145,9 @@ def test_both_stages_train_on_it(fitted, tmp_path):
     shared = [f"runs={tmp_path}", "name=mini", f"data.capture={fitted}", "device=cpu", "data.resolution=64"]
     mesh, gaussian = (PRESETS / f"train_{kind}head_demo.yaml" for kind in ("mesh", "gaussian"))
     train_mesh(load_config(MeshRunConfig, mesh, [*shared, *SMALL_HEAD, "loop.steps=25"]))
-    run = train_gaussian(load_config(GaussianRunConfig, gaussian, [*shared, *SMALL_GAUSSIANS, "loop.steps=6"]))
+    run = train_gaussian(
+        load_config(GaussianRunConfig, gaussian, [*shared, *SMALL_GAUSSIANS, "training.window=64", "loop.steps=6"])
+    )
     checkpoint = load_checkpoint(run)
     assert checkpoint.step == 6
     assert all(value.isfinite().all() for group in checkpoint.tensors.values() for value in group.values())

@@ -66,11 +66,11 @@ def first_silhouette(rgb: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     size = np.sqrt(hull.sum())
     from_hull = ndimage.distance_transform_edt(~hull)
     point_mask = _point_mask(pixels, height, width)
-    probability = _colour_probability(rgb, _grown(point_mask, 2) & hull, from_hull > MARGIN * size)
+    probability = _colour_probability(rgb, grown(point_mask, 2) & hull, from_hull > MARGIN * size)
     by_colour = (ndimage.gaussian_filter(probability, 1.0) > 0.5) & (from_hull < MARGIN * size)
     by_colour = ndimage.binary_opening(ndimage.binary_closing(by_colour, iterations=3), iterations=2)
     reach = 0.025 * size
-    by_points = ~_grown(~_grown(point_mask, reach), reach - 2)
+    by_points = ~grown(~grown(point_mask, reach), reach - 2)
     return ndimage.binary_fill_holes(by_colour | by_points)
 
 
@@ -91,9 +91,11 @@ def _point_mask(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     return mask
 
 
-def _grown(mask: np.ndarray, radius: float) -> np.ndarray:
-    """The mask [H, W] and everything within ``radius`` pixels of it."""
-    return ndimage.distance_transform_edt(~mask) <= radius
+def grown(mask: np.ndarray, radius: float) -> np.ndarray:
+    """The mask [H, W] and everything within ``radius`` pixels of it; negative: without what is that near its edge."""
+    if radius < 0:
+        return ndimage.distance_transform_edt(mask) > -radius
+    return ndimage.distance_transform_edt(~mask) <= radius if mask.any() else mask
 
 
 def _colour_probability(rgb: np.ndarray, on_object: np.ndarray, off_object: np.ndarray) -> np.ndarray:
@@ -161,13 +163,13 @@ def projected_volume(cells: np.ndarray, size: float, camera: Camera) -> np.ndarr
     # A margin around the picture keeps volumes that its edge cuts closed while they are filled.
     margin = int(reach) + max(camera.width, camera.height) // 4
     mask = _point_mask(pixels + margin, camera.height + 2 * margin, camera.width + 2 * margin)
-    closed = ndimage.binary_fill_holes(~_grown(~_grown(mask, reach), reach))
+    closed = ndimage.binary_fill_holes(~grown(~grown(mask, reach), reach))
     return closed[margin : margin + camera.height, margin : margin + camera.width]
 
 
 def refined_alpha(rgb: np.ndarray, by_colour: np.ndarray, by_volume: np.ndarray) -> np.ndarray:
     """Alpha uint8 [H, W]: the carved silhouette, with its edge where colour puts it, without specks beside it."""
-    certain, possible = ~_grown(~by_volume, EDGE), _grown(by_volume, EDGE)
+    certain, possible = ~grown(~by_volume, EDGE), grown(by_volume, EDGE)
     mask = certain | (possible & by_colour)
     labels, _ = ndimage.label(mask)
     areas = np.bincount(labels.ravel())
@@ -189,7 +191,7 @@ def edge_alpha(colours: np.ndarray, mask: np.ndarray, window: int = 25, noise: f
         window: side in pixels of the neighbourhood whose colours are averaged.
         noise: difference of colours that is worth half a vote against the mask.
     """
-    inner, outer = ~_grown(~mask, EDGE), ~_grown(mask, EDGE)
+    inner, outer = ~grown(~mask, EDGE), ~grown(mask, EDGE)
     means, known = zip(*[_local_mean(colours, region, window) for region in (inner, outer)], strict=True)
     difference = means[0] - means[1]
     contrast = (difference**2).sum(-1)

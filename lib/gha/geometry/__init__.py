@@ -31,7 +31,7 @@ from .rotations import (
     quaternion_to_matrix,
     slerp,
 )
-from .similarity import canonical_to_world, world_to_canonical
+from .similarity import canonical_to_world, fit_similarities, world_to_canonical
 from .sparse_surface import ActiveTetrahedra, SurfaceTracker, extract_sparse
 from .surface_distance import sample_surface, surface_distance
 from .tetrahedra import TetrahedralLattice
@@ -54,6 +54,7 @@ __all__ = [
     "face_adjacency",
     "face_areas",
     "face_normals",
+    "fit_similarities",
     "interpolate_at_zero",
     "interpolate_on_edges",
     "is_closed",

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from gha.capture.photo_masks import grown
 from gha.errors import InputError
 
 from .guided_filter import box_mean, guided_filter
@@ -232,13 +233,13 @@ def _one_piece(mask: np.ndarray, known: np.ndarray) -> np.ndarray:
     mask = labels == areas.argmax()
     # A hole that only a narrow gap joins to the background is one as well.
     reach = max(2, round(0.012 * max(mask.shape)))
-    closed = _grown(_grown(mask, reach), -reach) | mask
+    closed = grown(grown(mask, reach), -reach) | mask
     holes, _ = ndimage.label(~closed)
     sizes = np.bincount(holes.ravel())
     fill = sizes < 0.05 * mask.sum()
     fill[np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))] = False
     filled = fill[holes] & ~closed
-    return mask | (_grown(filled, 2 * reach) & closed) | filled if filled.any() else _without_small_holes(mask)
+    return mask | (grown(filled, 2 * reach) & closed) | filled if filled.any() else _without_small_holes(mask)
 
 
 def _without_small_holes(mask: np.ndarray) -> np.ndarray:
@@ -246,13 +247,6 @@ def _without_small_holes(mask: np.ndarray) -> np.ndarray:
     holes, _ = ndimage.label(~mask)
     sizes = np.bincount(holes.ravel())
     return mask | ((sizes < 0.03 * mask.sum())[holes] & ndimage.binary_fill_holes(mask))
-
-
-def _grown(mask: np.ndarray, radius: float) -> np.ndarray:
-    """The mask [h, w] and everything within ``radius`` pixels of it; negative: without what is that near its edge."""
-    if radius < 0:
-        return ndimage.distance_transform_edt(mask) > -radius
-    return ndimage.distance_transform_edt(~mask) <= radius if mask.any() else mask
 
 
 def _alpha(

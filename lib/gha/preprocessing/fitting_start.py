@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gha.geometry import fit_similarities
+
 from .fitting_views import JAW_LINE, Pose, Views
 
 ROUNDS = 12
@@ -111,16 +113,7 @@ def align(source: Tensor, target: Tensor, weights: Tensor, scale: float = 0.0) -
     """
     robust = weights
     for _ in range(ROUNDS):
-        total = robust.sum(1, keepdim=True).clamp_min(1e-12)
-        share = (robust / total)[..., None]
-        from_mean, to_mean = (share * source).sum(1), (share * target).sum(1)
-        moved, aimed = source - from_mean[:, None], target - to_mean[:, None]
-        u, sizes, vh = torch.linalg.svd((share * aimed).mT @ moved)
-        # Never a mirror image.
-        sign = torch.ones_like(sizes)
-        sign[:, 2] = torch.sign(torch.linalg.det(u @ vh))
-        rotation = u @ (sign[..., None] * vh)
-        found = (sizes * sign).sum(1) / (share * moved**2).sum((1, 2)).clamp_min(1e-12)
+        rotation, found, (from_mean, to_mean) = fit_similarities(source, target, robust)
         factor = torch.full_like(found, scale) if scale > 0 else found
         translation = to_mean - factor[:, None] * (rotation @ from_mean[..., None])[..., 0]
         away = (factor[:, None, None] * source @ rotation.mT + translation[:, None] - target).norm(dim=-1)

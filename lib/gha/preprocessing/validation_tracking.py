@@ -12,6 +12,7 @@ from torch import Tensor
 from gha.capture import Capture
 from gha.capture.problems import Problem
 from gha.faces.code import HeadCode
+from gha.geometry import fit_similarities
 
 # A face moves about its median shape: extreme expressions were found to turn the fit by 6 degrees, to shift it by
 # 0.09 decimetres and to scale it by 1.08. Beyond these limits pose or landmarks are doubtful, beyond twice them wrong.
@@ -114,14 +115,8 @@ def fit_similarity(source: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Ten
     Returns:
         Angle of rotation in degrees, factor of scale, and distance by which the centre of the points moves, each [T].
     """
-    centre, centres = source.mean(0), targets.mean(1)
-    from_centre, from_centres = source - centre, targets - centres[:, None]
-    u, s, vt = torch.linalg.svd(from_centres.transpose(1, 2) @ from_centre)
-    signs = torch.ones_like(s)
-    signs[:, 2] = torch.linalg.det(u @ vt).sign()
-    rotation = (u * signs[:, None]) @ vt
+    rotation, scale, (centre, centres) = fit_similarities(source, targets, targets.new_ones(targets.shape[:2]))
     cosine = (rotation.diagonal(dim1=1, dim2=2).sum(-1) - 1) / 2
-    scale = (s * signs).sum(-1) / from_centre.square().sum().clamp(min=1e-12)
     return torch.rad2deg(cosine.clamp(-1, 1).acos()), scale.clamp(min=1e-6), (centres - centre).norm(dim=-1)
 
 
