@@ -90,6 +90,8 @@ class GaussianTrainingConfig:
     """Side in pixels of the random square the decoder is trained on; 0: the whole picture."""
     face_windows: float = 0.0
     """Share of the windows that are laid about a random landmark of the face, where most of what moves is."""
+    decoder_precision: Literal["bfloat16", "float32"] = "bfloat16"
+    """Of the decoder's convolutions on a GPU; weights, colours and losses stay in float32, as all is on a CPU."""
     background: Literal["random", "white"] = "random"
     """What truth and prediction are composited over: "random" colour in every step, or "white"."""
     require_perceptual: bool = False
@@ -234,13 +236,22 @@ class GaussianStage:
         view = sample.frame
         code = self.poses(view.code, sample.pose_rows) if self.poses is not None else view.code
         features, alpha = render_posed(self.head(code), coarse_camera(view.camera, self.head.upscale))
-        color, fine_alpha = (
-            x.unflatten(0, alpha.shape[:2]) for x in self.head.decode(features.flatten(0, 1), alpha.flatten(0, 1))
-        )
+        decoded = self._decode(features.flatten(0, 1), alpha.flatten(0, 1))
+        color, fine_alpha = (x.unflatten(0, alpha.shape[:2]) for x in decoded)
         coarse_color = features[:, :, :3]
         if self.gain is not None:
             color, coarse_color = (self.gain(x, sample.gain_rows) for x in (color, coarse_color))
         return Prediction(color, fine_alpha, coarse_color, alpha)
+
+    def _decode(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode splats [M, C, h, w] and alpha [M, 1, h, w]; on a GPU the arithmetic may be in half precision."""
+        half = features.is_cuda and self.config.decoder_precision == "bfloat16"
+        if features.is_cuda:  # as convolutions are fastest there
+            features = features.contiguous(memory_format=torch.channels_last)
+        # Casts are not kept: in a recording they would be those of the weights it was made with.
+        with torch.autocast(features.device.type, torch.bfloat16, enabled=half, cache_enabled=False):
+            color, fine_alpha = self.head.decode(features, alpha)
+        return color.float(), fine_alpha.float()
 
     def _window(self, frame: Frame, view: int, generator: torch.Generator) -> Window:
         size = tuple(frame.image.shape[-2:])
