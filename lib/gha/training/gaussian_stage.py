@@ -129,6 +129,7 @@ class GaussianStage:
     """
 
     method = "gaussian_head"
+    renew_every = 500
 
     def __init__(
         self,
@@ -176,7 +177,7 @@ class GaussianStage:
         return is_replayable(self.head.means.device)
 
     @torch.no_grad()
-    def renew(self) -> None:
+    def renew(self, anew: bool) -> None:
         """Sort the Gaussians by the networks that move them, with what the optimiser keeps for each."""
         order = self.head.arrange()
         for parameter in self.head.per_gaussian().values():

@@ -47,9 +47,8 @@ def train(stage: Stage, frames: Iterator[Frame], config: LoopConfig, folder: Run
     saved = True
     with StopRequest() as stop, tqdm(total=config.steps, initial=start, desc=stage.method, unit="step") as bar:
         for step in range(start, config.steps):
-            if saved or step % config.renew_every == 0:
-                # Also after saving: a run that continues from there does so too, and must train the same.
-                update.renew()
+            if saved or step % stage.renew_every == 0:
+                update.renew(anew=saved)
             frame = next(frames)
             _set_learning_rates(stage, base_rates, config, step)
             terms = update(frame, step)

@@ -24,7 +24,6 @@ from .sample import Sample
     preview_every=at_least(0),
     checkpoint_every=at_least(1),
     keep_checkpoints=at_least(1),
-    renew_every=at_least(1),
     seed=Limit("at most 18 digits", lambda value, _: abs(value) < 10**18),
 )
 @dataclass
@@ -45,8 +44,6 @@ class LoopConfig:
     """Newest checkpoints to keep."""
     seed: int = 0
     """Seed of everything random: what is drawn at a step depends on this and the step only."""
-    renew_every: int = 500
-    """Steps for which is kept what changes slowly, such as which networks move which Gaussians."""
     tensorboard: bool = False
     """Also write TensorBoard event files."""
 
@@ -73,8 +70,16 @@ class Stage(Protocol):
         The host looks at nothing in between, and all samples between two renewals have the same sizes.
         """
 
-    def renew(self) -> None:
-        """Find anew what is kept from step to step; called before the first step, now and then, and after saving."""
+    @property
+    def renew_every(self) -> int:
+        """Steps for which what changes slowly is kept."""
+
+    def renew(self, anew: bool) -> None:
+        """Look again at what is kept from step to step, every ``renew_every`` steps.
+
+        ``anew``: without help from the last time; before the first step and after each that was saved, because a run
+        that continues from there remembers nothing and must train the same.
+        """
 
     def draw(self, frame: Frame, step: int, device: torch.device) -> Sample:
         """What a step sees of a batched frame of the host; what is drawn at random depends on ``step`` only."""

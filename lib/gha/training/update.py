@@ -7,7 +7,6 @@ have to look at: everything of that kind is settled when a stage draws its sampl
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -51,14 +50,14 @@ class Update:
         self._stage, self._device = stage, device
         self._gate = FiniteGate(device)
         self._recording: _Recording | None = None
-        self._steps = 0  # since the last renewal
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-
-    def renew(self) -> None:
-        """Let the stage find anew what it keeps from step to step; sizes may change, so recordings are dropped."""
-        self._recording = None
-        self._stage.renew()
         self._steps = 0
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+
+    def renew(self, anew: bool) -> None:
+        """Let the stage look again at what it keeps from step to step; sizes may change, so a recording is dropped."""
+        self._recording = None
+        self._stage.renew(anew)
 
     def __call__(self, frame: Frame, step: int) -> dict[str, Tensor]:
         """Make one step with a frame of the host; returns the weighted terms of the loss, valid until the next step.
@@ -96,10 +95,14 @@ class Update:
         place = _copy(sample)
         for optimizer in self._stage.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        gc.collect()  # a tensor freed by the collector during the recording would spoil it
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
+        # Without the context manager of torch, which empties the cache and collects garbage each time. Other threads may
+        # go on allocating pinned memory.
+        graph.capture_begin(self._pool, capture_error_mode="thread_local")
+        try:
             terms = self._change(place)
+        finally:
+            graph.capture_end()
         return _Recording(graph, place, terms)
 
     def _compute(self, sample: Sample, step: int, frame: Frame) -> dict[str, Tensor]:
