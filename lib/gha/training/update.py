@@ -96,8 +96,8 @@ class Update:
         for optimizer in self._stage.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
-        # Without the context manager of torch, which empties the cache and collects garbage each time. Other threads may
-        # go on allocating pinned memory.
+        # Without the context manager of torch, which empties the cache and collects garbage each time. What other
+        # threads do meanwhile, such as reserving pinned memory, is none of its business.
         graph.capture_begin(self._pool, capture_error_mode="thread_local")
         try:
             terms = self._change(place)
