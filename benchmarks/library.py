@@ -11,7 +11,7 @@ from gha.avatars import GaussianHead, GaussianHeadConfig
 from gha.avatars.fields import FieldsConfig
 from gha.avatars.gaussian_head import GaussianSeeds
 from gha.errors import InputError
-from gha.networks import ORIGINAL_DECODER, DecoderConfig, SuperResolutionDecoder
+from gha.networks import ORIGINAL_DECODER, DecoderConfig, SuperResolutionDecoder, build_decoder
 from gha.rendering.gaussian_rendering import BACKENDS, render_gaussians
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def build_head(scene: Scene, preset: str) -> GaussianHead:
 
 def build_decoder(scene: Scene, variant: str, precision: str) -> SuperResolutionDecoder:
     """A decoder alone."""
-    decoder = SuperResolutionDecoder(CHANNELS, DECODERS[variant]).to(scene.device)
+    decoder = build_decoder(CHANNELS, DECODERS[variant]).to(scene.device)
     set_precision(decoder, precision, scene.device)
     return decoder
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from gha.networks import ORIGINAL_DECODER, DecoderConfig, SuperResolutionDecoder
+from gha.networks import ORIGINAL_DECODER, DecoderConfig, build_decoder
 
 SHUFFLE = DecoderConfig(capacity=4, upsampling="pixel_shuffle")
 
@@ -10,7 +10,7 @@ SHUFFLE = DecoderConfig(capacity=4, upsampling="pixel_shuffle")
 def trained_looking(config):
     """A decoder with random instead of zero output weights, as after training."""
     torch.manual_seed(1)
-    decoder = SuperResolutionDecoder(5, config)
+    decoder = build_decoder(5, config)
     torch.nn.init.normal_(decoder.output.weight, std=0.3)
     return decoder.double()
 
@@ -22,7 +22,7 @@ def inputs(size=24):
 
 
 def test_original_has_the_released_number_of_parameters():
-    decoder = SuperResolutionDecoder(32, ORIGINAL_DECODER)
+    decoder = build_decoder(32, ORIGINAL_DECODER)
     assert sum(p.numel() for p in decoder.parameters()) == 322_659
 
 
@@ -59,7 +59,7 @@ def test_instance_norm_makes_a_pixel_depend_on_the_whole_frame():
 
 @pytest.mark.parametrize("config", [DecoderConfig(capacity=4), SHUFFLE])
 def test_residual_decoder_starts_as_enlarged_coarse_picture(config):
-    decoder = SuperResolutionDecoder(5, config).double()
+    decoder = build_decoder(5, config).double()
     features, alpha = inputs(8)
     color, alpha_out = decoder(features, alpha)
     torch.testing.assert_close(color, interpolate(features[:, :3], scale_factor=4, mode="bicubic"))
@@ -76,12 +76,12 @@ def test_original_is_exact_over_white():
 
 def test_unknown_normalization_is_refused():
     with pytest.raises(ValueError, match=r"'none' or 'instance', got 'batch'"):
-        SuperResolutionDecoder(5, DecoderConfig(normalization="batch"))
+        build_decoder(5, DecoderConfig(normalization="batch"))
 
 
 def test_pixel_shuffle_with_normalization_is_refused():
     with pytest.raises(ValueError, match="takes no normalization, got 'instance'"):
-        SuperResolutionDecoder(5, DecoderConfig(upsampling="pixel_shuffle", normalization="instance"))
+        build_decoder(5, DecoderConfig(upsampling="pixel_shuffle", normalization="instance"))
 
 
 def test_pixel_shuffle_tells_the_pixels_of_one_splat_pixel_apart():
@@ -97,6 +97,6 @@ def test_pixel_shuffle_tells_the_pixels_of_one_splat_pixel_apart():
 @pytest.mark.parametrize("upsampling", ["bilinear", "pixel_shuffle"])
 def test_what_passes_the_blocks_keeps_its_size_at_the_start(upsampling):
     torch.manual_seed(0)
-    decoder = SuperResolutionDecoder(16, DecoderConfig(capacity=32, upsampling=upsampling))
-    hidden = decoder._blocks(torch.randn(16, 17, 1, 1).expand(-1, -1, 16, 16))[..., 12:20, 12:20]
+    decoder = build_decoder(16, DecoderConfig(capacity=32, upsampling=upsampling))
+    hidden = decoder.hidden(torch.randn(16, 17, 1, 1).expand(-1, -1, 16, 16))[..., 12:20, 12:20]
     assert 0.3 < hidden.square().mean().sqrt() < 3
