@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, interpolate, pad, relu
+from torch.nn.functional import conv2d, interpolate, pad
 
 from .decoder import BilinearDecoder, ShuffleDecoder, SuperResolutionDecoder
 
@@ -19,7 +19,10 @@ ALIGNMENT = 8
 
 # Rows: the pixels above, at and below one of the two (first index) that a pixel becomes; columns: what the
 # interpolation makes of the pixels above, at and below that pixel.
-_TAPS = [[[0.75, 0.25, 0.0], [0.25, 0.75, 0.0], [0.0, 0.75, 0.25]], [[0.25, 0.75, 0.0], [0.0, 0.75, 0.25], [0.0, 0.25, 0.75]]]
+_TAPS = [
+    [[0.75, 0.25, 0.0], [0.25, 0.75, 0.0], [0.0, 0.75, 0.25]],
+    [[0.25, 0.75, 0.0], [0.0, 0.75, 0.25], [0.0, 0.25, 0.75]],
+]
 
 
 class PlaybackDecoder(SuperResolutionDecoder):
