@@ -44,7 +44,7 @@ class _Layer(nn.Module):
         self, layer: nn.Linear, mlp: MLP, points: Tensor, dtype: torch.dtype, first: bool, sees_points: bool
     ) -> None:
         super().__init__()
-        weight, bias = layer.weight.detach().float(), layer.bias.detach().float()
+        weight, bias = (x.detach().float().clone() for x in (layer.weight, layer.bias))
         seen = [mlp.input_size, mlp.condition_size] if sees_points else [0, 0]
         of_hidden, of_points, of_condition = weight.split([weight.shape[1] - sum(seen), *seen], dim=1)
         self.register_buffer("of_hidden", None if first else of_hidden.to(dtype))
