@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gha.avatars import GaussianHead, prepare_for_playback
+from gha.avatars import GaussianHead, PlaybackHead, prepare_for_playback
 from gha.capture import Capture, open_capture
 from gha.capture.info import SURFACE_POINTS
 from gha.errors import InputError
@@ -106,6 +106,7 @@ def evaluate(config: EvaluationConfig) -> Path:
         "run": str(config.run),
         "method": info.method,
         "step": info.step,
+        "playback": isinstance(avatar, PlaybackHead),
         "capture": str(capture.root),
         "protocol": describe_protocol(
             measurement, divisible_size(capture, capture.camera_ids[0], measurement.size, avatar.upscale)
