@@ -47,7 +47,7 @@ from gha.training.evaluation import Candidate, find_regions, held_out_splits, re
 from gha.training.metrics import psnr
 
 ALLOWED_LOSS = 0.1  # dB
-PRECISIONS = [("float32", "float32"), ("float16", "float16"), ("float16", "bfloat16"), ("bfloat16", "bfloat16")]
+PRECISIONS = ("float32/float32", "float16/float16", "float16/bfloat16", "bfloat16/bfloat16")  # of networks and decoder
 HEADINGS = ("avatar", "networks", "decoder", "compile", "first s", "max", "mean", "PSNR to fp32", "PSNR", "lost dB")
 
 
@@ -90,6 +90,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--views", type=int, default=30, help="pictures to compare")
     parser.add_argument("--resolution", type=int, default=2048, help="of pictures of untrained avatars")
     parser.add_argument("--gaussians", type=int, default=150_000, help="of untrained avatars")
+    parser.add_argument(
+        "--presets",
+        nargs="+",
+        choices=tuple(PRESETS),
+        default=list(PRESETS),
+        metavar="PRESET",
+        help="untrained avatars",
+    )
+    parser.add_argument(
+        "--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="of networks and of decoder"
+    )
     parser.add_argument("--compile", default="off", choices=("off", "default", "max-autotune-no-cudagraphs"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
@@ -187,10 +198,10 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> Iterator[Fid
     else:
         scene = Scene(arguments.gaussians, arguments.resolution, device)
         samples = partial(samples_of_scene, scene, arguments.views)
-        avatars = {name: (untrained_head(scene, name), samples) for name in PRESETS}
+        avatars = {name: (untrained_head(scene, name), samples) for name in arguments.presets}
     for name, (head, samples) in avatars.items():
-        for networks, decoder in PRECISIONS:
-            yield compare(name, head, samples, PlaybackOptions(networks, decoder, arguments.compile))
+        for precisions in arguments.precisions:
+            yield compare(name, head, samples, PlaybackOptions(*precisions.split("/"), arguments.compile))
 
 
 def line(row: Fidelity) -> str:

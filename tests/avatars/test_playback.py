@@ -181,8 +181,7 @@ def test_replayed_functions_return_memory_of_their_own():
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("compile_mode", ["off", "default"])
+@pytest.mark.parametrize(("name", "compile_mode"), [*((name, "off") for name in HEADS), ("default", "default")])
 def test_playback_on_a_gpu_shows_what_was_trained(name, compile_mode, codes):
     head = trained_looking(name).to("cuda")
     precise = prepare_for_playback(head, PlaybackOptions(compile=compile_mode))
