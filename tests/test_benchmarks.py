@@ -130,7 +130,7 @@ def test_decoders_of_baseline_and_preset_do_the_same_arithmetic(benchmark_module
     networks, library = benchmark_module("baseline_networks"), benchmark_module("library")
     floor, scene = benchmark_module("floor"), benchmark_module("scene").Scene(2, 256, torch.device("cpu"))
     features, alpha = scene.splats
-    decoder = library.build_decoder(scene, "preset original", "fp32")
+    decoder = library.build_head(scene, "preset original").decoder
     upsampler = networks.Upsampler()
     with torch.no_grad():
         for theirs, ours in zip(upsampler.parameters(), decoder.parameters(), strict=True):

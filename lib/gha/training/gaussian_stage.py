@@ -14,7 +14,7 @@ from gha.avatars.gaussian_head import GaussianHead
 from gha.avatars.rendering import coarse_camera, composite, render_posed
 from gha.capture.frame import Frame
 from gha.limits import Limit, at_least, between, limited
-from gha.rendering import is_replayable
+from gha.rendering import never_waits
 
 from .losses import visible_l1, visible_squared_error
 from .metrics import ssim_map
@@ -174,7 +174,7 @@ class GaussianStage:
     @property
     def replayable(self) -> bool:
         """If Gaussians are drawn without the host looking at anything in between."""
-        return is_replayable(self.head.means.device)
+        return never_waits(self.head.means.device)
 
     @torch.no_grad()
     def renew(self, anew: bool) -> None:
