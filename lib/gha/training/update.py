@@ -52,7 +52,7 @@ class Update:
         self._recording: _Recording | None = None
         self._steps = 0
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+        self._memory: torch.cuda.CUDAGraph | None = None
 
     def renew(self, anew: bool) -> None:
         """Let the stage look again at what it keeps from step to step; sizes may change, so a recording is dropped."""
@@ -95,10 +95,12 @@ class Update:
         place = _copy(sample)
         for optimizer in self._stage.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
+        if self._memory is None:
+            self._memory = _first_graph(self._device)
         graph = torch.cuda.CUDAGraph()
         # Without the context manager of torch, which empties the cache and collects garbage each time. What other
         # threads do meanwhile, such as reserving pinned memory, is none of its business.
-        graph.capture_begin(self._pool, capture_error_mode="thread_local")
+        graph.capture_begin(self._memory.pool(), capture_error_mode="thread_local")
         try:
             terms = self._change(place)
         finally:
@@ -125,6 +127,15 @@ class Update:
                 optimizer.found_inf = not_finite  # of fused optimisers: 1 keeps everything as it is
             optimizer.step()
         return {name: term.detach() for name, term in terms.items()}
+
+
+def _first_graph(device: torch.device) -> torch.cuda.CUDAGraph:
+    """A graph of next to nothing, whose memory later ones take over from each other; it lasts as long as this one."""
+    graph = torch.cuda.CUDAGraph()
+    graph.capture_begin(capture_error_mode="thread_local")
+    torch.zeros((), device=device)
+    graph.capture_end()
+    return graph
 
 
 def _copy(value: Any) -> Any:
