@@ -9,6 +9,7 @@ from gha.apps.command import run_command
 from gha.apps.training_config import DataConfig, MeshRunConfig
 from gha.apps.training_run import choose_device
 from gha.errors import InputError
+from gha.training.processes import ALONE
 from gha.training.stage import LoopConfig
 
 
@@ -66,7 +67,7 @@ def test_a_stopped_stage_stops_what_builds_on_it(finished, monkeypatch):
     monkeypatch.setattr(training, "train", lambda *_: finished)
     config = MeshRunConfig("run", DataConfig("c"), loop=LoopConfig(steps=10))
     run = SimpleNamespace(
-        config=config, device=torch.device("cpu"), folder=None, frames=lambda first_step: nullcontext()
+        config=config, device=torch.device("cpu"), folder=None, frames=lambda first_step: nullcontext(), processes=ALONE
     )
     expected = nullcontext() if finished == 10 else pytest.raises(KeyboardInterrupt)
     with expected:

@@ -13,59 +13,75 @@ from tqdm import tqdm
 from gha.capture.frame import Frame
 from gha.errors import CheckpointError, TrainingError
 
+from .averaging import average_gradients, scale_rates
 from .checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from .checkpoint_state import flatten_optimizer_state, restore_optimizer_state
 from .interrupts import StopRequest
+from .processes import ALONE, Processes
 from .run_folder import RunFolder
 from .stage import LoopConfig, Stage
 
 logger = logging.getLogger(__name__)
 
 
-def train(stage: Stage, frames: Iterator[Frame], config: LoopConfig, folder: RunFolder, device: torch.device) -> int:
+def train(
+    stage: Stage,
+    frames: Iterator[Frame],
+    config: LoopConfig,
+    folder: RunFolder,
+    device: torch.device,
+    processes: Processes = ALONE,
+) -> int:
     """Train ``stage`` to ``config.steps``, continuing after its last checkpoint.
+
+    Several processes take as many steps at once: of step s to s + N - 1 each computes its own, and all move by the mean
+    gradient. Only the leading one writes.
 
     Args:
         stage: what is trained; its modules are on ``device``. Already restored (see :func:`restore`).
-        frames: one batched frame per step, starting with the step to continue at.
+        frames: one batched frame per step of this process, starting with the step to continue at.
         config: length, logging, checkpoints.
         folder: of the run; holds logs, previews and checkpoints.
         device: where frames are moved to.
+        processes: that train together.
 
     Returns:
-        The number of finished steps: ``config.steps``, or fewer after a request to stop.
+        The number of finished steps: ``config.steps`` or, of several processes, a few more; fewer after a request to
+        stop.
 
     Raises:
         TrainingError: a loss or gradient is not finite; the message names step, term, frame and cameras.
     """
     start = stage.finished_steps
+    parameters = _prepare(stage, config, processes)
     base_rates = {name: [g["lr"] for g in optimizer.param_groups] for name, optimizer in stage.optimizers.items()}
-    for module in stage.modules.values():
-        module.train()
-    with StopRequest() as stop, tqdm(total=config.steps, initial=start, desc=stage.method, unit="step") as bar:
-        for step in range(start, config.steps):
+    with StopRequest() as stop, _progress(stage, config, processes) as bar:
+        for step in range(start, config.steps, processes.count):
             frame = next(frames).to(device)
             _set_learning_rates(stage, base_rates, config, step)
 
-            terms = stage.losses(frame, step)
+            terms = stage.losses(frame, step + processes.rank)
             total = torch.stack(list(terms.values())).sum()
-            _require_finite(total, terms, frame, step)
+            _require_finite(total, terms, frame, step, processes)
             for optimizer in stage.optimizers.values():
                 optimizer.zero_grad(set_to_none=True)
             total.backward()
+            average_gradients(parameters, processes)
             for optimizer in stage.optimizers.values():
                 optimizer.step()
 
-            stage.finished_steps = step + 1
-            bar.update()
-            if (step + 1) % config.log_every == 0:
-                _report(terms, total, step + 1, folder, bar)
-            if config.preview_every and (step + 1) % config.preview_every == 0:
-                folder.save_preview(step + 1, stage.preview(frame))
-            if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps or stop.requested:
+            stage.finished_steps = finished = step + processes.count
+            stopping = processes.any(stop.requested)
+            bar.update(processes.count)
+            if _passes(config.log_every, step, finished):
+                _report(terms, total, finished, folder, bar, processes)
+            if processes.leads and _passes(config.preview_every, step, finished):
+                folder.save_preview(finished, stage.preview(frame))
+            last = finished >= config.steps or stopping
+            if processes.leads and (last or _passes(config.checkpoint_every, step, finished)):
                 save(stage, folder, config)
-            if stop.requested:
-                logger.warning("stopped on request after step %d; run the same command to continue", step + 1)
+            if stopping:
+                logger.warning("stopped on request after step %d; run the same command to continue", finished)
                 break
     return stage.finished_steps
 
@@ -97,6 +113,30 @@ def restore(stage: Stage, folder: RunFolder, device: torch.device) -> None:
     logger.info("continuing %s after step %d", stage.method, checkpoint.step)
 
 
+def _prepare(stage: Stage, config: LoopConfig, processes: Processes) -> list[Tensor]:
+    """Make the processes start alike, with rates for their number; returns what is trained."""
+    for module in stage.modules.values():
+        module.train()
+    if processes.count > 1:
+        processes.share(stage.modules)
+        if config.process_scaling == "sqrt":
+            scale_rates(stage.optimizers.values(), processes.count)
+        logger.info("%d processes take as many steps at once; rates: %s", processes.count, config.process_scaling)
+    groups = [group for optimizer in stage.optimizers.values() for group in optimizer.param_groups]
+    return [parameter for group in groups for parameter in group["params"]]
+
+
+def _progress(stage: Stage, config: LoopConfig, processes: Processes) -> tqdm:
+    return tqdm(
+        total=config.steps, initial=stage.finished_steps, desc=stage.method, unit="step", disable=not processes.leads
+    )
+
+
+def _passes(every: int, step: int, finished: int) -> bool:
+    """Whether a multiple of ``every`` steps (0: never) is reached on the way from ``step`` to ``finished``."""
+    return every > 0 and finished // every > step // every
+
+
 def _named_parameters(stage: Stage) -> list[tuple[str, Tensor]]:
     return [
         (f"{name}.{key}", parameter)
@@ -114,18 +154,26 @@ def _set_learning_rates(stage: Stage, base: dict[str, list[float]], config: Loop
             group["lr"] = rate * factor
 
 
-def _require_finite(total: Tensor, terms: dict[str, Tensor], frame: Frame, step: int) -> None:
-    if torch.isfinite(total):
+def _require_finite(
+    total: Tensor, terms: dict[str, Tensor], frame: Frame, step: int, processes: Processes
+) -> None:
+    """Stop every process if the loss of one is not finite; ``step`` is the first of those taken at once."""
+    if torch.isfinite(processes.mean(total)):
         return
     bad = [name for name, value in terms.items() if not torch.isfinite(value)]
-    raise TrainingError(
-        f"step {step}: loss {', '.join(bad) or 'total'} is not finite "
+    error = TrainingError(
+        f"step {step + processes.rank}: loss {', '.join(bad) or 'total'} is not finite "
         f"(frames {', '.join(frame.frame_id)}; cameras {', '.join('+'.join(ids) for ids in frame.camera_ids)}); "
         "nothing was changed by this step: lower the learning rates, or look at this frame"
     )
+    processes.raise_any(None if torch.isfinite(total) else error)
 
 
-def _report(terms: dict[str, Tensor], total: Tensor, step: int, folder: RunFolder, bar: tqdm) -> None:
-    values = {name: value.item() for name, value in terms.items()} | {"total": total.item()}
+def _report(
+    terms: dict[str, Tensor], total: Tensor, step: int, folder: RunFolder, bar: tqdm, processes: Processes
+) -> None:
+    """Log the loss and its terms, means over the processes."""
+    means = processes.mean(torch.stack([*terms.values(), total])).tolist()
+    values = dict(zip([*terms, "total"], means, strict=True))
     folder.log_scalars(step, values)
     bar.set_postfix({name: f"{value:.4f}" for name, value in values.items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -28,9 +28,13 @@ class LoopConfig:
     """How long training runs and what it writes on the way."""
 
     steps: int = 10000
-    """Number of optimiser steps."""
+    """Number of optimiser steps; several processes (torchrun) take as many of them at once, each with its own frames,
+    and average their gradients. All keys here that count steps count so, and the same samples are seen."""
     final_learning_rate_factor: float = 1.0
     """Learning rates fall along a cosine to this fraction of their start; 1: constant."""
+    process_scaling: Literal["sqrt", "off"] = "sqrt"
+    """Rates of Adam for N processes: "sqrt" multiplies learning rates by the root of N and takes betas to the power of
+    N; "off" leaves both."""
     log_every: int = 50
     """Steps between lines in the log."""
     preview_every: int = 500
@@ -54,7 +58,10 @@ class Stage(Protocol):
     optimizers: Mapping[str, Optimizer]
 
     def losses(self, frame: Frame, step: int) -> dict[str, Tensor]:
-        """Weighted loss terms (scalars) for a batched frame; what is drawn at random depends on ``step`` only."""
+        """Weighted loss terms (scalars) for a batched frame; what is drawn at random depends on ``step`` only.
+
+        One of N processes is given every N-th step, so what happens every few calls needs a counter of its own.
+        """
 
     def preview(self, frame: Frame) -> np.ndarray:
         """A picture [H, W, 3] uint8 of truth beside prediction."""

@@ -1,0 +1,75 @@
+"""What several processes need beside their own loss: one gradient, and rates for the larger batch.
+
+Gradients are averaged here, once and after the whole backward pass, rather than by ``DistributedDataParallel``: that
+wants one module whose ``forward`` makes the loss, while a stage computes it through methods of several (the head, its
+decoder, pose corrections, colour gains), some of whose gradients are sparse. An avatar has about 100 MB of gradients,
+a millisecond between the GPUs of one machine, so there is little to gain by sending them while others are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer, SparseAdam
+
+from .processes import Processes
+
+
+def average_gradients(parameters: Sequence[Tensor], processes: Processes) -> None:
+    """Replace the gradients by their mean over the processes, which then all take the same step.
+
+    Dense gradients travel in one tensor. Rows of sparse ones are put after each other, so that those that no process
+    has remain untouched. A parameter that has a gradient in some processes only has zero in the others.
+
+    Args:
+        parameters: the same in every process, in the same order; sparse gradients with as many rows in every process.
+        processes: with one alone nothing happens.
+    """
+    if processes.count == 1:
+        return
+    dense = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        if parameter.grad.is_sparse:
+            parameter.grad = _mean_rows(parameter.grad, processes)
+        else:
+            dense.append(parameter.grad)
+    if dense:
+        _average_dense(dense, processes)
+
+
+def scale_rates(optimizers: Iterable[Optimizer], count: int) -> None:
+    """Change Adam's rates for a batch that is ``count`` times as large, at the same number of samples.
+
+    Learning rates grow by the square root of ``count``, and the memories of the moments are counted in samples instead
+    of steps: beta to the power of ``count`` (Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient
+    Algorithms", 2022; Zhao et al., "On Scaling Up 3D Gaussian Splatting Training", 2024, find it for Gaussians).
+
+    Optimisers of sparse gradients stay as they are: a row of theirs is in the batch as often as before, since the
+    samples of one step are of different frames.
+    """
+    for optimizer in optimizers:
+        if isinstance(optimizer, SparseAdam):
+            continue
+        for group in optimizer.param_groups:
+            group["lr"] *= count**0.5
+            group["betas"] = tuple(beta**count for beta in group["betas"])
+
+
+def _average_dense(gradients: list[Tensor], processes: Processes) -> None:
+    """Average dense gradients in place, all in one message."""
+    together = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    processes.average(together)
+    pieces = together.split([gradient.numel() for gradient in gradients])
+    # Copied back rather than left as views: a gradient keeps its strides, which fused optimisers rely on.
+    torch._foreach_copy_(gradients, [piece.view(g.shape) for piece, g in zip(pieces, gradients, strict=True)])
+
+
+def _mean_rows(gradient: Tensor, processes: Processes) -> Tensor:
+    """The mean of sparse gradients [R, ...] of which N rows are set in every process; the rows of all are set in it."""
+    indices = processes.concatenate(gradient._indices().T)
+    values = processes.concatenate(gradient._values())
+    return torch.sparse_coo_tensor(indices.T, values / processes.count, gradient.shape, check_invariants=False)
