@@ -77,17 +77,22 @@ def train(
                 _report(terms, total, finished, folder, bar, processes)
             if processes.leads and _passes(config.preview_every, step, finished):
                 folder.save_preview(finished, stage.preview(frame))
-            last = finished >= config.steps or stopping
-            if processes.leads and (last or _passes(config.checkpoint_every, step, finished)):
-                save(stage, folder, config)
+            if _passes(config.checkpoint_every, step, finished) or finished >= config.steps or stopping:
+                save(stage, folder, config, processes)
             if stopping:
                 logger.warning("stopped on request after step %d; run the same command to continue", finished)
                 break
     return stage.finished_steps
 
 
-def save(stage: Stage, folder: RunFolder, config: LoopConfig) -> None:
-    """Write a checkpoint of the stage's modules and optimisers."""
+def save(stage: Stage, folder: RunFolder, config: LoopConfig, processes: Processes = ALONE) -> None:
+    """Write a checkpoint of the stage's modules and optimisers; the other processes wait for the leading one."""
+    with processes.together():
+        if processes.leads:
+            _write_checkpoint(stage, folder, config)
+
+
+def _write_checkpoint(stage: Stage, folder: RunFolder, config: LoopConfig) -> None:
     tensors = {name: module.state_dict() for name, module in stage.modules.items()}
     for name, optimizer in stage.optimizers.items():
         tensors[f"optimizer_{name}"] = flatten_optimizer_state(optimizer, _named_parameters(stage))

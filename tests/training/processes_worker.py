@@ -1,0 +1,146 @@
+"""What test_processes.py runs in two processes; each writes what it found to ``{folder}/{rank}.json``."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from gha.capture.frame import Frame
+from gha.errors import InputError, TrainingError
+from gha.faces.code import HeadCode
+from gha.geometry import Camera
+from gha.training.averaging import average_gradients
+from gha.training.loop import restore, train
+from gha.training.processes import Processes
+from gha.training.run_folder import RunFolder
+from gha.training.stage import LoopConfig
+
+CPU = torch.device("cpu")
+
+
+class LineStage:
+    """Fits a line with an offset for every frame, whose gradients are sparse; ``unused`` never gets one."""
+
+    method = "line"
+
+    def __init__(self, seed=0):
+        torch.manual_seed(seed)
+        self.line, self.unused = nn.Linear(2, 1), nn.Linear(1, 1)
+        self.offsets = nn.Embedding(8, 1, sparse=True)
+        self.finished_steps = 0
+        self.modules = {"line": self.line, "unused": self.unused, "offsets": self.offsets}
+        dense = [*self.line.parameters(), *self.unused.parameters()]
+        self.optimizers = {
+            "adam": torch.optim.Adam(dense, lr=0.05),
+            "offsets": torch.optim.SparseAdam(self.offsets.parameters(), lr=0.05),
+        }
+        self.seen, self.previews, self.ask_at, self.bad = [], [], None, None
+
+    def losses(self, frame, step):
+        self.seen.append(step)
+        if step == self.ask_at:
+            os.kill(os.getpid(), signal.SIGINT)
+        x = frame.code.expression
+        rows = torch.tensor([int(name) for name in frame.frame_id])
+        error = self.line(x)[:, 0] + self.offsets(rows)[:, 0] - (2 * x[:, 0] - x[:, 1])
+        return {"fit": error.square().mean() * (float("nan") if step == self.bad else 1)}
+
+    def preview(self, frame):
+        self.previews.append(frame.frame_id)
+        return np.zeros((2, 2, 3), np.uint8)
+
+    def metadata(self):
+        return {}
+
+
+def frame(positions):
+    """A batch of the samples at these places of the one order of samples."""
+    x = torch.tensor([[np.sin(p), np.cos(3 * p)] for p in positions], dtype=torch.float32)
+    count = len(positions)
+    camera = Camera(torch.eye(4).expand(count, 1, 4, 4), torch.eye(3).expand(count, 1, 3, 3), 2, 2)
+    picture = torch.zeros(count, 1, 3, 2, 2, dtype=torch.uint8)
+    code = HeadCode(x, torch.zeros(count, 6), torch.ones(count, 1))
+    names = [str(p % 8) for p in positions]
+    return Frame(picture, picture[:, :, :1], picture[:, :, :1], camera, code, torch.zeros(count, 66, 3), names,
+                 tuple(("c",) for _ in positions))  # fmt: skip
+
+
+def frames(start, processes):
+    position = start + processes.rank
+    while True:
+        yield frame([position])
+        position += processes.count
+
+
+def state(stage):
+    return {f"{n}.{k}": v.flatten().tolist() for n, m in stage.modules.items() for k, v in m.state_dict().items()}
+
+
+def run(folder, processes, steps, ask_at=None, bad=None, seed=0):
+    """Train until ``steps``; returns what became of it."""
+    stage = LineStage(seed)
+    stage.ask_at, stage.bad = ask_at, bad
+    config = LoopConfig(steps=steps, log_every=5, preview_every=10, checkpoint_every=10)
+    with RunFolder(folder, writes=processes.leads) as place:
+        restore(stage, place, CPU)
+        finished = train(stage, frames(stage.finished_steps, processes), config, place, CPU, processes)
+    return {"finished": finished, "seen": stage.seen, "state": state(stage), "previews": stage.previews}
+
+
+def one_step(processes):
+    """The gradients that two processes with one sample each arrive at, and the rows of the sparse one."""
+    stage = LineStage()
+    parameters = [p for module in stage.modules.values() for p in module.parameters()]
+    stage.losses(frame([3 + processes.rank]), 0)["fit"].backward()
+    if processes.leads:  # a parameter that has a gradient in one process only
+        stage.unused(torch.ones(1, 1)).sum().backward()
+    average_gradients(parameters, processes)
+    return {
+        "gradients": {
+            name: (p.grad.to_dense() if p.grad.is_sparse else p.grad).flatten().tolist()
+            for name, p in [(f"{n}.{k}", p) for n, m in stage.modules.items() for k, p in m.named_parameters()]
+        },
+        "rows": stage.offsets.weight.grad.coalesce().indices().flatten().tolist(),
+    }
+
+
+def attempt(work):
+    """What a block raised, in words."""
+    try:
+        work()
+    except (InputError, TrainingError, SystemExit) as error:
+        return f"{type(error).__name__}: {error}"
+    return "nothing"
+
+
+def refuse_in(processes, rank):
+    with processes.together():
+        if processes.rank == rank:
+            raise InputError("no such picture")
+
+
+def main(folder):
+    processes = Processes.from_environment()
+    found = {}
+    with processes.joined(CPU):
+        found["numbers"] = [processes.rank, processes.count, processes.leads]
+        found["any"] = [processes.any(False), processes.any(processes.rank == 1), processes.any(True)]
+        found["mean"] = processes.mean(torch.tensor([float(processes.rank), float("inf")])).tolist()
+        found["one step"] = one_step(processes)
+        found["whole"] = run(folder / "whole", processes, 40, seed=processes.rank)
+        found["first part"] = run(folder / "parts", processes, 40, ask_at=17)
+        found["second part"] = run(folder / "parts", processes, 40)
+        found["bad"] = attempt(lambda: run(folder / "bad", processes, 40, bad=23))
+        found["refused"] = [attempt(lambda rank=rank: refuse_in(processes, rank)) for rank in (0, 1, 2)]
+        modules = {"line": nn.Linear(2, 1 + processes.rank)}
+        found["different"] = attempt(lambda: processes.share(modules))
+    (folder / f"{processes.rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
