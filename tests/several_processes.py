@@ -11,7 +11,8 @@ def torchrun(count, *command, check=True):
     """Run a script in ``count`` processes with torchrun; returns what it gave back."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     command = [*TORCHRUN, f"--nproc-per-node={count}", *map(str, command)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as running:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, env=environment) as running:
         try:
             out, err = running.communicate(timeout=240)
         except subprocess.TimeoutExpired:

@@ -20,7 +20,8 @@ from gha.errors import InputError
 from gha.training.checkpoint import save_checkpoint
 
 CONFIG = Path(__file__).parents[2] / "config"
-STAGES = ["--mesh", str(CONFIG / "train_meshhead_demo.yaml"), "--gaussian", str(CONFIG / "train_gaussianhead_demo.yaml")]
+MESH, GAUSSIAN = (str(CONFIG / f"train_{stage}_demo.yaml") for stage in ("meshhead", "gaussianhead"))
+STAGES = ["--mesh", MESH, "--gaussian", GAUSSIAN]
 LONG = "loop.steps=100000"
 
 
@@ -108,7 +109,7 @@ def wait_for(condition, process):
 
 
 def recipe(captures, keys=("device=cpu",), evaluate=False):
-    return Recipe(STAGES[1], STAGES[3], keys, keys, str(captures.parent / "runs"), evaluate)
+    return Recipe(MESH, GAUSSIAN, keys, keys, str(captures.parent / "runs"), evaluate)
 
 
 def test_what_cannot_be_planned_is_refused_before_anything_runs(captures):

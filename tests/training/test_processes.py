@@ -122,10 +122,11 @@ def test_one_process_alone_sends_nothing():
         raise InputError("here")
 
 
-def test_rates_of_dense_gradients_follow_the_number_of_processes():
+@pytest.mark.parametrize(("rule", "factor", "power"), [("sqrt", 2, 4), ("linear", 4, 4), ("off", 1, 1)])
+def test_rates_of_dense_gradients_follow_the_number_of_processes(rule, factor, power):
     stage = LineStage()
-    scale_rates(stage.optimizers.values(), 4)
+    scale_rates(stage.optimizers.values(), 4, rule)
     adam, offsets = (stage.optimizers[name].param_groups[0] for name in ("adam", "offsets"))
-    assert (adam["lr"], offsets["lr"]) == pytest.approx((0.1, 0.05))
-    assert adam["betas"] == pytest.approx((0.9**4, 0.999**4))
+    assert (adam["lr"], offsets["lr"]) == pytest.approx((0.05 * factor, 0.05))
+    assert adam["betas"] == pytest.approx((0.9**power, 0.999**power))
     assert offsets["betas"] == (0.9, 0.999)

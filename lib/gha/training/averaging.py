@@ -9,12 +9,15 @@ a millisecond between the GPUs of one machine, so there is little to gain by sen
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer, SparseAdam
 
 from .processes import Processes
+
+Scaling = Literal["sqrt", "linear", "off"]
 
 
 def average_gradients(parameters: Sequence[Tensor], processes: Processes) -> None:
@@ -41,21 +44,27 @@ def average_gradients(parameters: Sequence[Tensor], processes: Processes) -> Non
         _average_dense(dense, processes)
 
 
-def scale_rates(optimizers: Iterable[Optimizer], count: int) -> None:
+def scale_rates(optimizers: Iterable[Optimizer], count: int, rule: Scaling) -> None:
     """Change Adam's rates for a batch that is ``count`` times as large, at the same number of samples.
 
-    Learning rates grow by the square root of ``count``, and the memories of the moments are counted in samples instead
-    of steps: beta to the power of ``count`` (Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient
-    Algorithms", 2022; Zhao et al., "On Scaling Up 3D Gaussian Splatting Training", 2024, find it for Gaussians).
+    The memories of the moments are counted in samples instead of steps: beta to the power of ``count``. Learning rates
+    grow by the square root of ``count``, which keeps the noise of long training the same (Malladi et al., "On the SDEs
+    and Scaling Rules for Adaptive Gradient Algorithms", 2022; Zhao et al., "On Scaling Up 3D Gaussian Splatting
+    Training", 2024, find it for Gaussians), or by ``count``, which keeps the way that short training goes the same.
 
     Optimisers of sparse gradients stay as they are: a row of theirs is in the batch as often as before, since the
     samples of one step are of different frames.
+
+    Args:
+        optimizers: of the stage.
+        count: number of processes.
+        rule: "sqrt", "linear", or "off" to change nothing.
     """
     for optimizer in optimizers:
-        if isinstance(optimizer, SparseAdam):
+        if rule == "off" or isinstance(optimizer, SparseAdam):
             continue
         for group in optimizer.param_groups:
-            group["lr"] *= count**0.5
+            group["lr"] *= count**0.5 if rule == "sqrt" else count
             group["betas"] = tuple(beta**count for beta in group["betas"])
 
 

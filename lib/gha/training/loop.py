@@ -124,8 +124,7 @@ def _prepare(stage: Stage, config: LoopConfig, processes: Processes) -> list[Ten
         module.train()
     if processes.count > 1:
         processes.share(stage.modules)
-        if config.process_scaling == "sqrt":
-            scale_rates(stage.optimizers.values(), processes.count)
+        scale_rates(stage.optimizers.values(), processes.count, config.process_scaling)
         logger.info("%d processes take as many steps at once; rates: %s", processes.count, config.process_scaling)
     groups = [group for optimizer in stage.optimizers.values() for group in optimizer.param_groups]
     return [parameter for group in groups for parameter in group["params"]]
@@ -159,9 +158,7 @@ def _set_learning_rates(stage: Stage, base: dict[str, list[float]], config: Loop
             group["lr"] = rate * factor
 
 
-def _require_finite(
-    total: Tensor, terms: dict[str, Tensor], frame: Frame, step: int, processes: Processes
-) -> None:
+def _require_finite(total: Tensor, terms: dict[str, Tensor], frame: Frame, step: int, processes: Processes) -> None:
     """Stop every process if the loss of one is not finite; ``step`` is the first of those taken at once."""
     if torch.isfinite(processes.mean(total)):
         return

@@ -32,9 +32,9 @@ class LoopConfig:
     and average their gradients. All keys here that count steps count so, and the same samples are seen."""
     final_learning_rate_factor: float = 1.0
     """Learning rates fall along a cosine to this fraction of their start; 1: constant."""
-    process_scaling: Literal["sqrt", "off"] = "sqrt"
-    """Rates of Adam for N processes: "sqrt" multiplies learning rates by the root of N and takes betas to the power of
-    N; "off" leaves both."""
+    process_scaling: Literal["sqrt", "linear", "off"] = "sqrt"
+    """Rates of Adam for N processes: learning rates times the root of N ("sqrt") or times N ("linear"), and in both
+    cases betas to the power of N; "off" leaves them as they are."""
     log_every: int = 50
     """Steps between lines in the log."""
     preview_every: int = 500
