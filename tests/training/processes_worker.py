@@ -139,7 +139,10 @@ def main(folder):
         found["refused"] = [attempt(lambda rank=rank: refuse_in(processes, rank)) for rank in (0, 1, 2)]
         modules = {"line": nn.Linear(2, 1 + processes.rank)}
         found["different"] = attempt(lambda: processes.share(modules))
-    (folder / f"{processes.rank}.json").write_text(json.dumps(found))
+        if processes.rank == 0:
+            found["lost"] = attempt(lambda: processes.any(False))
+        (folder / f"{processes.rank}.json").write_text(json.dumps(found))
+        os._exit(0)  # in the middle of it, as a process does that is killed; the first one waits for the second
 
 
 if __name__ == "__main__":

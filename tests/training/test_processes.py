@@ -109,6 +109,10 @@ def test_different_avatars_are_refused(both):
         assert one["different"].startswith("TrainingError: the 2 processes built different avatars: line.bias, line.")
 
 
+def test_a_process_that_vanishes_is_an_error_of_the_others(both):
+    assert both[0]["lost"].startswith("TrainingError: process 0 of 2 has lost the others; what one of them said tells")
+
+
 def test_one_process_alone_sends_nothing():
     value = torch.ones(2)
     assert Processes.from_environment() == ALONE
