@@ -194,14 +194,13 @@ def time_averaging(stage: GaussianStage, processes: Processes, device: torch.dev
     """Milliseconds of one exchange of the last gradients, and how many numbers they are."""
     groups = [group for optimizer in stage.optimizers.values() for group in optimizer.param_groups]
     parameters = [parameter for group in groups for parameter in group["params"]]
-    dense = [parameter for parameter in parameters if not parameter.grad.is_sparse]
-    average_gradients(dense, processes)
+    average_gradients(parameters, processes)
     synchronize(device)
     started = time.perf_counter()
     for _ in range(AVERAGINGS):
-        average_gradients(dense, processes)
+        average_gradients(parameters, processes)
     synchronize(device)
-    return 1e3 * (time.perf_counter() - started) / AVERAGINGS, sum(parameter.numel() for parameter in dense)
+    return 1e3 * (time.perf_counter() - started) / AVERAGINGS, sum(parameter.numel() for parameter in parameters)
 
 
 def synchronize(device: torch.device) -> None:

@@ -68,7 +68,7 @@ def test_every_part_takes_time(tmp_path):
     }
     assert len([line for line in printed.splitlines() if line.startswith("|")]) == 2 + len(rows)
     assert report["commit"]
-    for what in {row["what"] for row in rows if row["part"] == "training iteration"}:
+    for what in {row["what"] for row in rows if row["part"] == "training without data"}:
         times = {row["part"]: row["median_ms"] for row in rows if row["what"] == what}
         phases = sum(times[f"training: {phase}"] for phase in PHASES)
         assert phases == pytest.approx(times["training iteration"], rel=1e-3)  # one repeat: median of sum = sum
@@ -130,7 +130,7 @@ def test_decoders_of_baseline_and_preset_do_the_same_arithmetic(benchmark_module
     networks, library = benchmark_module("baseline_networks"), benchmark_module("library")
     floor, scene = benchmark_module("floor"), benchmark_module("scene").Scene(2, 256, torch.device("cpu"))
     features, alpha = scene.splats
-    decoder = library.build_decoder(scene, "preset original", "fp32")
+    decoder = library.build_head(scene, "preset original").decoder
     upsampler = networks.Upsampler()
     with torch.no_grad():
         for theirs, ours in zip(upsampler.parameters(), decoder.parameters(), strict=True):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from several_processes import torchrun
 from small_heads import SMALL_GAUSSIANS, SMALL_HEAD
 
@@ -17,11 +18,11 @@ WORKER = Path(__file__).with_name("torchrun_worker.py")
 STEPS = 12
 
 
-def keys(folder, name, *more):
+def keys(folder, name, *more, device="cpu"):
     return [
         f"runs={folder / 'runs'}",
         f"data.capture={folder / 'capture'}",
-        "device=cpu",
+        f"device={device}",
         f"name={name}",
         "data.resolution=64",
         *more,
@@ -41,11 +42,13 @@ def folder(tmp_path_factory):
     return folder
 
 
-def train_gaussian(folder, name, stop_at=-1):
+def train_gaussian(folder, name, stop_at=-1, device="cpu"):
     """Reports of both processes of a short run."""
-    more = keys(folder, name, *SMALL_GAUSSIANS, f"mesh_run={folder}/runs/mini/mesh", f"loop.steps={STEPS}")
-    more += ["training.pose_learning_rate=1e-3", "loop.preview_every=0", "loop.checkpoint_every=100"]
-    more += ["data.views_per_frame=1"]
+    more = keys(folder, name, *SMALL_GAUSSIANS, f"mesh_run={folder}/runs/mini/mesh", device=device)
+    more += [f"loop.steps={STEPS}", "loop.log_every=4"]
+    more += ["training.pose_learning_rate=1e-3", "loop.preview_every=0"]
+    # Runs that save at the same steps look again at what they keep at the same steps.
+    more += ["data.views_per_frame=1", "loop.checkpoint_every=6"]
     torchrun(2, WORKER, folder, stop_at, ROOT / "config/train_gaussianhead_demo.yaml", *more)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
 
@@ -69,6 +72,15 @@ def test_two_processes_train_the_mesh_head_and_one_writes(folder):
 def test_both_end_with_the_same_avatar(whole):
     assert whole[0]["digest"] == whole[1]["digest"]
     assert [one["finished"] for one in whole] == [STEPS, STEPS]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU")
+def test_two_gpus_end_with_the_same_avatar(folder):
+    both = train_gaussian(folder, "cuda", device="cuda")
+    assert both[0]["digest"] == both[1]["digest"]
+    assert [one["finished"] for one in both] == [STEPS, STEPS]
+    assert [one["moved"] for one in both] == [sorted({f for one in both for _, [f], _ in one["seen"]})] * 2
 
 
 def test_their_samples_are_those_of_one_process(folder, whole):

@@ -23,20 +23,20 @@ seen = []
 
 
 def watched(stage, *arguments):
-    losses = stage.losses
+    draw = stage.draw
 
-    def record(frame, step):
+    def record(frame, step, device):
         seen.append([step, frame.frame_id, frame.camera_ids])
         if rank == 1 and step == int(sys.argv[2]):
             os.kill(os.getpid(), signal.SIGINT)
-        return losses(frame, step)
+        return draw(frame, step, device)
 
-    stage.losses = record
+    stage.draw = record
     finished = original(stage, *arguments)
     digest = hashlib.sha256()
     for module in stage.modules.values():
         for value in module.state_dict().values():
-            digest.update(value.numpy().tobytes())
+            digest.update(value.cpu().numpy().tobytes())
     moved = stage.poses.delta.weight.detach().abs().amax(-1) > 0
     frames = sorted(name for name, row in stage.poses.rows.items() if moved[row])
     report = {"seen": seen, "finished": finished, "digest": digest.hexdigest(), "moved": frames}

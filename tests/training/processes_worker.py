@@ -16,39 +16,49 @@ from gha.faces.code import HeadCode
 from gha.geometry import Camera
 from gha.training.averaging import average_gradients
 from gha.training.loop import restore, train
+from gha.training.optimizers import RowAdam
 from gha.training.processes import Processes
 from gha.training.run_folder import RunFolder
+from gha.training.sample import Sample
 from gha.training.stage import LoopConfig
 
 CPU = torch.device("cpu")
 
 
 class LineStage:
-    """Fits a line with an offset for every frame, whose gradients are sparse; ``unused`` never gets one."""
+    """Fits a line with an offset for every frame, of which a step uses some; ``unused`` never gets a gradient."""
 
     method = "line"
+    replayable = False
+    renew_every = 4
 
     def __init__(self, seed=0):
         torch.manual_seed(seed)
         self.line, self.unused = nn.Linear(2, 1), nn.Linear(1, 1)
-        self.offsets = nn.Embedding(8, 1, sparse=True)
+        self.offsets = nn.Embedding(8, 1)
         self.finished_steps = 0
         self.modules = {"line": self.line, "unused": self.unused, "offsets": self.offsets}
         dense = [*self.line.parameters(), *self.unused.parameters()]
         self.optimizers = {
             "adam": torch.optim.Adam(dense, lr=0.05),
-            "offsets": torch.optim.SparseAdam(self.offsets.parameters(), lr=0.05),
+            "offsets": RowAdam(self.offsets.parameters(), lr=0.05),
         }
-        self.seen, self.previews, self.ask_at, self.bad = [], [], None, None
+        self.seen, self.previews, self.renewals, self.ask_at, self.bad = [], [], [], None, None
 
-    def losses(self, frame, step):
+    def renew(self, anew):
+        self.renewals.append((len(self.seen), anew))
+
+    def draw(self, frame, step, device):
         self.seen.append(step)
         if step == self.ask_at:
             os.kill(os.getpid(), signal.SIGINT)
-        x = frame.code.expression
         rows = torch.tensor([int(name) for name in frame.frame_id])
-        error = self.line(x)[:, 0] + self.offsets(rows)[:, 0] - (2 * x[:, 0] - x[:, 1])
-        return {"fit": error.square().mean() * (float("nan") if step == self.bad else 1)}
+        return Sample(frame, background=torch.tensor(float("nan") if step == self.bad else 1.0), pose_rows=rows)
+
+    def losses(self, sample):
+        x = sample.frame.code.expression
+        error = self.line(x)[:, 0] + self.offsets(sample.pose_rows)[:, 0] - (2 * x[:, 0] - x[:, 1])
+        return {"fit": error.square().mean() * sample.background}
 
     def preview(self, frame):
         self.previews.append(frame.frame_id)
@@ -89,24 +99,29 @@ def run(folder, processes, steps, ask_at=None, bad=None, seed=0):
     with RunFolder(folder, writes=processes.leads) as place:
         restore(stage, place, CPU)
         finished = train(stage, frames(stage.finished_steps, processes), config, place, CPU, processes)
-    return {"finished": finished, "seen": stage.seen, "state": state(stage), "previews": stage.previews}
+    return {"finished": finished, "seen": stage.seen, "state": state(stage), "previews": stage.previews,
+            "renewals": stage.renewals}  # fmt: skip
+
+
+def gradients_of(stage, positions):
+    """Backward pass of a step with the samples at these places."""
+    stage.losses(stage.draw(frame(positions), 0, CPU))["fit"].backward()
 
 
 def one_step(processes):
-    """The gradients that two processes with one sample each arrive at, and the rows of the sparse one."""
+    """The gradients that two processes with one sample each arrive at, and the rows that a step with them moves."""
     stage = LineStage()
     parameters = [p for module in stage.modules.values() for p in module.parameters()]
-    stage.losses(frame([3 + processes.rank]), 0)["fit"].backward()
+    gradients_of(stage, [3 + processes.rank])
     if processes.leads:  # a parameter that has a gradient in one process only
         stage.unused(torch.ones(1, 1)).sum().backward()
     average_gradients(parameters, processes)
-    return {
-        "gradients": {
-            name: (p.grad.to_dense() if p.grad.is_sparse else p.grad).flatten().tolist()
-            for name, p in [(f"{n}.{k}", p) for n, m in stage.modules.items() for k, p in m.named_parameters()]
-        },
-        "rows": stage.offsets.weight.grad.coalesce().indices().flatten().tolist(),
-    }
+    before = stage.offsets.weight.detach().clone()
+    stage.optimizers["offsets"].step()
+    moved = (stage.offsets.weight.detach() != before)[:, 0]
+    named = [(f"{n}.{k}", p) for n, m in stage.modules.items() for k, p in m.named_parameters()]
+    gradients = {name: p.grad.flatten().tolist() for name, p in named}
+    return {"gradients": gradients, "rows": moved.nonzero().flatten().tolist()}
 
 
 def attempt(work):

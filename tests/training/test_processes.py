@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from processes_worker import LineStage, frame, run
+from processes_worker import LineStage, gradients_of, run
 from several_processes import torchrun
 
 from gha.errors import InputError, TrainingError
@@ -40,18 +40,18 @@ def test_they_agree(both):
 
 def test_a_step_of_two_processes_is_a_step_of_one_with_a_batch_of_two(both):
     stage = LineStage()
-    stage.losses(frame([3, 4]), 0)["fit"].backward()
+    gradients_of(stage, [3, 4])
     stage.unused(torch.ones(1, 1)).sum().backward()
     for one in both:
         gradients = one["one step"]["gradients"]
         assert gradients["line.weight"] == pytest.approx(stage.line.weight.grad.flatten().tolist(), rel=1e-5)
         assert gradients["line.bias"] == pytest.approx(stage.line.bias.grad.tolist(), rel=1e-5)
-        expected = stage.offsets.weight.grad.to_dense().flatten().tolist()
+        expected = stage.offsets.weight.grad.flatten().tolist()
         assert gradients["offsets.weight"] == pytest.approx(expected, rel=1e-5)
         assert gradients["unused.weight"] == [0.5], "one process has gradient 1, the other none"
 
 
-def test_only_rows_that_some_process_has_are_set(both):
+def test_only_rows_that_some_process_has_move(both):
     assert [one["one step"]["rows"] for one in both] == [[3, 4], [3, 4]]
 
 
@@ -62,6 +62,12 @@ def test_samples_are_shared_out_in_the_order_of_one_process(both):
 
 def test_avatars_stay_equal_though_they_start_differently(both):
     assert both[0]["whole"]["state"] == both[1]["whole"]["state"]
+
+
+def test_what_is_kept_is_renewed_by_all_after_as_many_steps_of_the_optimiser(both):
+    # Every 4 steps, and after checkpoints: after 10, 20 and 30 samples.
+    expected = [[0, True], [4, False], [5, True], [8, False], [10, True], [12, False], [15, True], [16, False]]
+    assert [one["whole"]["renewals"] for one in both] == [expected] * 2
 
 
 def test_the_loss_falls_and_is_the_mean_of_both(folder):
@@ -127,7 +133,7 @@ def test_one_process_alone_sends_nothing():
 
 
 @pytest.mark.parametrize(("rule", "factor", "power"), [("sqrt", 2, 4), ("linear", 4, 4), ("off", 1, 1)])
-def test_rates_of_dense_gradients_follow_the_number_of_processes(rule, factor, power):
+def test_rates_follow_the_number_of_processes(rule, factor, power):
     stage = LineStage()
     scale_rates(stage.optimizers.values(), 4, rule)
     adam, offsets = (stage.optimizers[name].param_groups[0] for name in ("adam", "offsets"))

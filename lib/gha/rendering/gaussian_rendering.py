@@ -20,6 +20,8 @@ from .options import RenderOptions
 logger = logging.getLogger(__name__)
 
 BACKENDS = ("torch", "numba", "gsplat")
+_WAITING = ("torch", "gsplat")
+"""Back ends that read back from a GPU how much there is to draw."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,11 @@ def _restore_dimensions(rendering: Rendering, leading: tuple[int, ...]) -> Rende
     return Rendering(
         **{name: value.reshape(*leading, *value.shape[2:]) for name, value in tensors.items() if value is not None}
     )
+
+
+def never_waits(device: torch.device) -> bool:
+    """Whether drawing float32 Gaussians on a CUDA device only launches kernels, so that a CUDA graph can record it."""
+    return device.type == "cuda" and _automatic_backend("cuda", torch.float32) not in _WAITING
 
 
 Rasterize = Callable[[Gaussians, Camera, Tensor | None, RenderOptions], Rendering]

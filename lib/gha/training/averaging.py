@@ -2,7 +2,7 @@
 
 Gradients are averaged here, once and after the whole backward pass, rather than by ``DistributedDataParallel``: that
 wants one module whose ``forward`` makes the loss, while a stage computes it through methods of several (the head, its
-decoder, pose corrections, colour gains), some of whose gradients are sparse. An avatar has about 100 MB of gradients,
+decoder, pose corrections, colour gains), and a step is recorded as one graph. An avatar has about 100 MB of gradients,
 a millisecond between the GPUs of one machine, so there is little to gain by sending them while others are computed.
 """
 
@@ -13,8 +13,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer, SparseAdam
+from torch.optim import Optimizer
 
+from .optimizers import RowAdam
 from .processes import Processes
 
 Scaling = Literal["sqrt", "linear", "off"]
@@ -23,25 +24,24 @@ Scaling = Literal["sqrt", "linear", "off"]
 def average_gradients(parameters: Sequence[Tensor], processes: Processes) -> None:
     """Replace the gradients by their mean over the processes, which then all take the same step.
 
-    Dense gradients travel in one tensor. Rows of sparse ones are put after each other, so that those that no process
-    has remain untouched. A parameter that has a gradient in some processes only has zero in the others.
+    They travel in one tensor. Rows of a table that no process has used stay zero, so that ``RowAdam`` leaves them. A
+    parameter that has a gradient in some processes only counts as zero in the others.
 
     Args:
-        parameters: the same in every process, in the same order; sparse gradients with as many rows in every process.
+        parameters: the same in every process, in the same order.
         processes: with one alone nothing happens.
     """
     if processes.count == 1:
         return
-    dense = []
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        if parameter.grad.is_sparse:
-            parameter.grad = _mean_rows(parameter.grad, processes)
-        else:
-            dense.append(parameter.grad)
-    if dense:
-        _average_dense(dense, processes)
+    gradients = [parameter.grad for parameter in parameters]
+    together = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    processes.average(together)
+    pieces = together.split([gradient.numel() for gradient in gradients])
+    # Copied back rather than left as views: a gradient keeps its strides, which fused optimisers rely on.
+    torch._foreach_copy_(gradients, [piece.view(g.shape) for piece, g in zip(pieces, gradients, strict=True)])
 
 
 def scale_rates(optimizers: Iterable[Optimizer], count: int, rule: Scaling) -> None:
@@ -52,8 +52,8 @@ def scale_rates(optimizers: Iterable[Optimizer], count: int, rule: Scaling) -> N
     and Scaling Rules for Adaptive Gradient Algorithms", 2022; Zhao et al., "On Scaling Up 3D Gaussian Splatting
     Training", 2024, find it for Gaussians), or by ``count``, which keeps the way that short training goes the same.
 
-    Optimisers of sparse gradients stay as they are: a row of theirs is in the batch as often as before, since the
-    samples of one step are of different frames.
+    ``RowAdam`` stays as it is: a row of its tables is in the batch as often as before, since the samples of one step
+    are of different frames.
 
     Args:
         optimizers: of the stage.
@@ -61,24 +61,8 @@ def scale_rates(optimizers: Iterable[Optimizer], count: int, rule: Scaling) -> N
         rule: "sqrt", "linear", or "off" to change nothing.
     """
     for optimizer in optimizers:
-        if rule == "off" or isinstance(optimizer, SparseAdam):
+        if rule == "off" or isinstance(optimizer, RowAdam):
             continue
         for group in optimizer.param_groups:
             group["lr"] *= count**0.5 if rule == "sqrt" else count
             group["betas"] = tuple(beta**count for beta in group["betas"])
-
-
-def _average_dense(gradients: list[Tensor], processes: Processes) -> None:
-    """Average dense gradients in place, all in one message."""
-    together = torch.cat([gradient.reshape(-1) for gradient in gradients])
-    processes.average(together)
-    pieces = together.split([gradient.numel() for gradient in gradients])
-    # Copied back rather than left as views: a gradient keeps its strides, which fused optimisers rely on.
-    torch._foreach_copy_(gradients, [piece.view(g.shape) for piece, g in zip(pieces, gradients, strict=True)])
-
-
-def _mean_rows(gradient: Tensor, processes: Processes) -> Tensor:
-    """The mean of sparse gradients [R, ...] of which N rows are set in every process; the rows of all are set in it."""
-    indices = processes.concatenate(gradient._indices().T)
-    values = processes.concatenate(gradient._values())
-    return torch.sparse_coo_tensor(indices.T, values / processes.count, gradient.shape, check_invariants=False)

@@ -11,15 +11,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gha.capture.frame import Frame
-from gha.errors import CheckpointError, TrainingError
+from gha.errors import CheckpointError
 
-from .averaging import average_gradients, scale_rates
+from .averaging import scale_rates
 from .checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from .checkpoint_state import flatten_optimizer_state, restore_optimizer_state
 from .interrupts import StopRequest
 from .processes import ALONE, Processes
 from .run_folder import RunFolder
 from .stage import LoopConfig, Stage
+from .update import Update
 
 logger = logging.getLogger(__name__)
 
@@ -50,34 +51,35 @@ def train(
         stop.
 
     Raises:
-        TrainingError: a loss or gradient is not finite; the message names step, term, frame and cameras.
+        TrainingError: a loss is not finite; the message names step, term, frame and cameras.
     """
     start = stage.finished_steps
-    parameters = _prepare(stage, config, processes)
-    base_rates = {name: [g["lr"] for g in optimizer.param_groups] for name, optimizer in stage.optimizers.items()}
+    _prepare(stage, config, processes)
+    base_rates = {name: [float(g["lr"]) for g in opt.param_groups] for name, opt in stage.optimizers.items()}
+    update = Update(stage, device, processes)
+    saved = True
     with StopRequest() as stop, _progress(stage, config, processes) as bar:
         for step in range(start, config.steps, processes.count):
-            frame = next(frames).to(device)
+            if saved or step // processes.count % stage.renew_every == 0:
+                update.renew(anew=saved)
+            frame = next(frames)
             _set_learning_rates(stage, base_rates, config, step)
+            terms = update(frame, step + processes.rank)
 
-            terms = stage.losses(frame, step + processes.rank)
-            total = torch.stack(list(terms.values())).sum()
-            _require_finite(total, terms, frame, step, processes)
-            for optimizer in stage.optimizers.values():
-                optimizer.zero_grad(set_to_none=True)
-            total.backward()
-            average_gradients(parameters, processes)
-            for optimizer in stage.optimizers.values():
-                optimizer.step()
-
-            stage.finished_steps = finished = step + processes.count
+            finished = step + processes.count
             stopping = processes.any(stop.requested)
             bar.update(processes.count)
-            if _passes(config.log_every, step, finished):
-                _report(terms, total, finished, folder, bar, processes)
-            if processes.leads and _passes(config.preview_every, step, finished):
-                folder.save_preview(finished, stage.preview(frame))
-            if _passes(config.checkpoint_every, step, finished) or finished >= config.steps or stopping:
+            reports = _passes(config.log_every, step, finished)
+            previews = _passes(config.preview_every, step, finished)
+            saved = _passes(config.checkpoint_every, step, finished) or finished >= config.steps or stopping
+            if reports or previews or saved:
+                update.require_finite()
+                stage.finished_steps = finished
+            if reports:
+                _report(terms, finished, folder, bar, processes)
+            if previews and processes.leads:
+                folder.save_preview(finished, stage.preview(frame.to(device)))
+            if saved:
                 save(stage, folder, config, processes)
             if stopping:
                 logger.warning("stopped on request after step %d; run the same command to continue", finished)
@@ -118,16 +120,14 @@ def restore(stage: Stage, folder: RunFolder, device: torch.device) -> None:
     logger.info("continuing %s after step %d", stage.method, checkpoint.step)
 
 
-def _prepare(stage: Stage, config: LoopConfig, processes: Processes) -> list[Tensor]:
-    """Make the processes start alike, with rates for their number; returns what is trained."""
+def _prepare(stage: Stage, config: LoopConfig, processes: Processes) -> None:
+    """Make the processes start alike, with rates for their number."""
     for module in stage.modules.values():
         module.train()
     if processes.count > 1:
         processes.share(stage.modules)
         scale_rates(stage.optimizers.values(), processes.count, config.process_scaling)
         logger.info("%d processes take as many steps at once; rates: %s", processes.count, config.process_scaling)
-    groups = [group for optimizer in stage.optimizers.values() for group in optimizer.param_groups]
-    return [parameter for group in groups for parameter in group["params"]]
 
 
 def _progress(stage: Stage, config: LoopConfig, processes: Processes) -> tqdm:
@@ -155,27 +155,16 @@ def _set_learning_rates(stage: Stage, base: dict[str, list[float]], config: Loop
     factor = config.final_learning_rate_factor + (1 - config.final_learning_rate_factor) * fall
     for name, optimizer in stage.optimizers.items():
         for group, rate in zip(optimizer.param_groups, base[name], strict=True):
-            group["lr"] = rate * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
 
 
-def _require_finite(total: Tensor, terms: dict[str, Tensor], frame: Frame, step: int, processes: Processes) -> None:
-    """Stop every process if the loss of one is not finite; ``step`` is the first of those taken at once."""
-    if torch.isfinite(processes.mean(total)):
-        return
-    bad = [name for name, value in terms.items() if not torch.isfinite(value)]
-    error = TrainingError(
-        f"step {step + processes.rank}: loss {', '.join(bad) or 'total'} is not finite "
-        f"(frames {', '.join(frame.frame_id)}; cameras {', '.join('+'.join(ids) for ids in frame.camera_ids)}); "
-        "nothing was changed by this step: lower the learning rates, or look at this frame"
-    )
-    processes.raise_any(None if torch.isfinite(total) else error)
-
-
-def _report(
-    terms: dict[str, Tensor], total: Tensor, step: int, folder: RunFolder, bar: tqdm, processes: Processes
-) -> None:
-    """Log the loss and its terms, means over the processes."""
-    means = processes.mean(torch.stack([*terms.values(), total])).tolist()
-    values = dict(zip([*terms, "total"], means, strict=True))
+def _report(terms: dict[str, Tensor], step: int, folder: RunFolder, bar: tqdm, processes: Processes) -> None:
+    """Log the terms of the loss and their sum, means over the processes."""
+    means = processes.mean(torch.stack(list(terms.values()))).tolist()
+    values = dict(zip(terms, means, strict=True))
+    values["total"] = sum(means)
     folder.log_scalars(step, values)
     bar.set_postfix({name: f"{value:.4f}" for name, value in values.items()})

@@ -81,11 +81,15 @@ class Processes:
 
     def any(self, flag: bool) -> bool:
         """Whether ``flag`` is set in any process."""
+        return flag if self.count == 1 else bool(self.any_of(torch.tensor(float(flag))))
+
+    def any_of(self, flag: Tensor) -> Tensor:
+        """1 if ``flag`` [], which is 0 or 1, is 1 in any process, else 0; it stays on its device."""
         if self.count == 1:
             return flag
-        votes = torch.tensor(float(flag))
+        votes = flag.clone()
         self._send(lambda: distributed.all_reduce(votes))
-        return bool(votes > 0)
+        return votes.clamp_max_(1)
 
     def gather(self, value: Any) -> list[Any]:
         """``value`` of every process, in the order of their ranks; anything that can be pickled."""
@@ -94,14 +98,6 @@ class Processes:
         values = [None] * self.count
         self._send(lambda: distributed.all_gather_object(values, value))
         return values
-
-    def concatenate(self, value: Tensor) -> Tensor:
-        """Tensors [N, ...] of one shape in all processes, after each other in the order of their ranks."""
-        if self.count == 1:
-            return value
-        values = [torch.empty_like(value) for _ in range(self.count)]
-        self._send(lambda: distributed.all_gather(values, value.contiguous()))
-        return torch.cat(values)
 
     def share(self, modules: Mapping[str, nn.Module]) -> None:
         """Give every process the parameters and buffers of the leading one.

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gha.capture.frame import Frame
 from gha.limits import Limit, at_least, between, limited
+
+from .sample import Sample
 
 
 @limited(
@@ -50,18 +53,46 @@ class LoopConfig:
 
 
 class Stage(Protocol):
-    """One stage of one method. Modules are saved and restored under their names."""
+    """One stage of one method. Modules are saved and restored under their names.
+
+    Attributes:
+        method: name in checkpoints.
+        finished_steps: steps that the modules were trained for.
+        modules: what is trained.
+        optimizers: what changes it.
+    """
 
     method: str
     finished_steps: int
     modules: Mapping[str, nn.Module]
     optimizers: Mapping[str, Optimizer]
 
-    def losses(self, frame: Frame, step: int) -> dict[str, Tensor]:
-        """Weighted loss terms (scalars) for a batched frame; what is drawn at random depends on ``step`` only.
+    @property
+    def replayable(self) -> bool:
+        """Whether ``losses`` can be recorded as a CUDA graph.
 
-        One of N processes is given every N-th step, so what happens every few calls needs a counter of its own.
+        The host looks at nothing in between, and all samples between two renewals have the same sizes.
         """
+
+    @property
+    def renew_every(self) -> int:
+        """Steps for which what changes slowly is kept."""
+
+    def renew(self, anew: bool) -> None:
+        """Look again at what is kept from step to step, every ``renew_every`` steps of the optimisers.
+
+        ``anew``: without help from the last time; before the first step and after each that was saved, because a run
+        that continues from there remembers nothing and must train the same.
+        """
+
+    def draw(self, frame: Frame, step: int, device: torch.device) -> Sample:
+        """What a step sees of a batched frame of the host; what is drawn at random depends on ``step`` only.
+
+        One of N processes is given every N-th step.
+        """
+
+    def losses(self, sample: Sample) -> dict[str, Tensor]:
+        """Weighted loss terms (scalars) for a sample, always the same terms; nothing in it is random."""
 
     def preview(self, frame: Frame) -> np.ndarray:
         """A picture [H, W, 3] uint8 of truth beside prediction."""
