@@ -12,10 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from gha.capture.frame import Frame
 
+from .averaging import average_gradients
 from .finite import FiniteGate
+from .processes import ALONE, Processes
 from .sample import Sample, tensors_of
 from .stage import Stage
 
@@ -44,10 +47,11 @@ class Update:
     Args:
         stage: what is trained.
         device: of its modules.
+        processes: that make the step together, each with a frame of its own.
     """
 
-    def __init__(self, stage: Stage, device: torch.device) -> None:
-        self._stage, self._device = stage, device
+    def __init__(self, stage: Stage, device: torch.device, processes: Processes = ALONE) -> None:
+        self._stage, self._device, self._processes = stage, device, processes
         self._gate = FiniteGate(device)
         self._recording: _Recording | None = None
         self._steps = 0
@@ -77,8 +81,12 @@ class Update:
         return terms
 
     def require_finite(self) -> None:
-        """Wait for the device, and raise ``TrainingError`` if a loss since the last call was not finite."""
-        self._gate.require_finite()
+        """Wait for the device, and raise ``TrainingError`` if a loss since the last call was not finite in a process.
+
+        All processes must call it.
+        """
+        with self._processes.together():
+            self._gate.require_finite()
 
     def _record_or_replay(self, sample: Sample, step: int, frame: Frame) -> dict[str, Tensor]:
         if self._steps < _WARM_UP:
@@ -116,12 +124,13 @@ class Update:
         optimizers = self._stage.optimizers.values()
         terms = self._stage.losses(sample)
         total = torch.stack(list(terms.values())).sum()
-        not_finite = self._gate.judge(terms, total)
-        if self._stream is None:
-            self._gate.require_finite()
+        not_finite = self._processes.any_of(self._gate.judge(terms, total))
+        if self._stream is None and not_finite:
+            self.require_finite()
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         total.backward()
+        average_gradients([p for optimizer in optimizers for p in _parameters(optimizer)], self._processes)
         for optimizer in optimizers:
             if self._stream is not None:
                 optimizer.found_inf = not_finite  # of fused optimisers: 1 keeps everything as it is
@@ -136,6 +145,10 @@ def _first_graph(device: torch.device) -> torch.cuda.CUDAGraph:
     torch.zeros((), device=device)
     graph.capture_end()
     return graph
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _copy(value: Any) -> Any:
