@@ -11,6 +11,8 @@ from torch.nn.functional import interpolate, pixel_shuffle
 
 from gha.limits import at_least, limited
 
+from .bicubic import enlarge_bicubic
+
 
 @limited(capacity=at_least(1))
 @dataclass
@@ -107,7 +109,7 @@ class SuperResolutionDecoder(nn.Module):
         color, alpha_out = self._decoded(torch.cat([features, alpha], dim=1)).split([3, 1], dim=1)
         if self.config.residual:
             coarse = torch.cat([features[:, :3], alpha], dim=1)
-            enlarged = interpolate(coarse, scale_factor=self.upscale, mode="bicubic", align_corners=False)
+            enlarged = enlarge_bicubic(coarse, self.upscale)
             return color + enlarged[:, :3], (alpha_out + enlarged[:, 3:]).clamp(0, 1)
         alpha_out = torch.sigmoid(alpha_out)
         return torch.sigmoid(color) * alpha_out, alpha_out
