@@ -33,15 +33,6 @@ def test_paper_variant_is_linear_in_distance():
     assert weight.item() == pytest.approx(0.5, abs=1e-5)
 
 
-@pytest.mark.parametrize("weights", [[1.0, 0.5, 0.0, 0.2], [1.0] * 4, [0.0] * 4])
-def test_blend_by_index_equals_dense_blend(weights):
-    """Also with no point at all for one of the networks."""
-    weights = torch.tensor(weights)
-    near, far = torch.randn(2, 4, 3), torch.randn(2, 4, 3)
-    blended = make_fields().blend(weights, lambda ids: near[:, ids], lambda ids: far[:, ids])
-    torch.testing.assert_close(blended, weights[:, None] * near + (1 - weights[:, None]) * far)
-
-
 def test_displacement_bound_is_an_option():
     expected = {True: (0.3, 0.05), False: (30.0, 5.0)}
     for bounded, (by_expression, by_pose) in expected.items():

@@ -178,3 +178,17 @@ def test_floats_per_gaussian_of_the_released_size():
     head = GaussianHead(gaussian_config(), FieldsConfig(), 64, seeds)
     tensors = (head.means, head.features, head.log_scales, head.quats, head.opacity_logits)
     assert sum(t.numel() for t in tensors) == 5 * 139
+
+
+def test_arranged_gaussians_are_those_the_networks_would_look_for(sphere_head, code):
+    head = transferred(sphere_head, latents=False).train()
+    before = head(code).gaussians
+    order = head.arrange()
+    after = head(code).gaussians
+    assert not torch.equal(order, torch.arange(len(order))), "there is something to sort"
+    for name in ("means", "quats", "scales", "opacities", "features"):
+        sorted_before = getattr(before, name)[:, order]
+        torch.testing.assert_close(getattr(after, name), sorted_before, atol=1e-6, rtol=1e-5)
+    gradient = torch.autograd.grad(after.means.square().sum(), head.means)[0]
+    exact = torch.autograd.grad(head.eval()(code).gaussians.means.square().sum(), head.means)[0]
+    torch.testing.assert_close(gradient, exact, atol=1e-5, rtol=1e-4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,8 +14,6 @@ from gha.networks import MLP, LayerSizes, encoded_size, initialize_near_zero, po
 
 from .division import Division
 from .neck import Neck, NeckConfig
-
-PointNetwork = Callable[[Tensor], Tensor]
 
 
 @limited(
@@ -161,23 +158,6 @@ class HeadFields(nn.Module):
     def encode_positions(self, points: Tensor) -> Tensor:
         """Positional encoding of canonical points [..., 3]."""
         return positional_encoding(points, self.config.frequencies)
-
-    def blend(self, weights: Tensor, expression_part: PointNetwork, pose_part: PointNetwork) -> Tensor:
-        """``w * expression + (1 - w) * pose`` for weights [N]; each network sees only the points it matters to.
-
-        Args:
-            weights: share of expression at each point.
-            expression_part: maps ids [M] of points to values [..., M, C].
-            pose_part: the same for the pose network.
-
-        Returns:
-            Blended values [..., N, C].
-        """
-        near, far = (weights > 0).nonzero()[:, 0], (weights < 1).nonzero()[:, 0]
-        near_values = expression_part(near) * weights[near, None]
-        far_values = pose_part(far) * (1 - weights[far, None])
-        out = near_values.new_zeros(*near_values.shape[:-2], len(weights), near_values.shape[-1])
-        return out.index_add(-2, near, near_values).index_add(-2, far, far_values)
 
 
 def sigmoid_rgb(raw: Tensor) -> Tensor:

@@ -19,10 +19,16 @@ from gha.limits import Limit, at_least, limited, zero_or_at_least
 from gha.networks import DecoderConfig, LayerSizes, SuperResolutionDecoder
 from gha.rendering import Gaussians
 
+from .division import Division
 from .fields import FieldsConfig, HeadFields, no_activation, sigmoid_rgb
 from .posed import Posed
 
 ATTRIBUTE_SIZES = (3, 4, 1)  # log-scale, quaternion, opacity logit
+PER_GAUSSIAN = ("means", "features", "log_scales", "quats", "opacity_logits", "latents")
+
+_SLACK = 0.03
+"""Decimetres by which means may move, once arranged, before a Gaussian misses a network that should move it too. Shares
+fade to zero, so what the few that move farther miss is little."""
 
 
 @limited(
@@ -78,6 +84,29 @@ class GaussianSeeds:
     landmarks: Tensor
 
 
+@dataclass(frozen=True)
+class _Arrangement:
+    """Which networks move which Gaussians.
+
+    Attributes:
+        order: ids [N] of the Gaussians in the order of the division; None: they lie in it.
+        division: how many of them expression moves, or pose, or both.
+        nearest: landmark [mixed] nearest to each of those that both move.
+    """
+
+    order: Tensor | None
+    division: Division
+    nearest: Tensor
+
+    def sorted(self, values: Tensor) -> Tensor:
+        """Rows [N, C] of Gaussians, in the order of the division."""
+        return values if self.order is None else values[self.order]
+
+    def unsorted(self, values: Tensor) -> Tensor:
+        """Rows [..., N, C] in the order of the division, in that of the Gaussians."""
+        return values if self.order is None else values[..., self.order.argsort(), :]
+
+
 class GaussianHead(nn.Module):
     """The Gaussian avatar of stage 2.
 
@@ -111,6 +140,32 @@ class GaussianHead(nn.Module):
         self.opacity_logits = nn.Parameter(torch.full_like(seeds.scales, logit))
         self.latents = nn.Parameter(_noise(count, fields.color_size - 3).to(seeds.means)) if config.latents else None
         self.neutral_landmarks = nn.Parameter(seeds.landmarks.detach().clone(), requires_grad=config.learn_landmarks)
+        self._arranged: _Arrangement | None = None
+
+    def per_gaussian(self) -> dict[str, nn.Parameter]:
+        """Parameters with one row per Gaussian."""
+        return {name: getattr(self, name) for name in PER_GAUSSIAN if getattr(self, name) is not None}
+
+    @torch.no_grad()
+    def arrange(self) -> Tensor:
+        """Sort the Gaussians by the networks that move them, so that training need not ask at every step.
+
+        Their means may then move a little until the head must be arranged again. Evaluation always asks.
+
+        Returns:
+            The order [N] in which the Gaussians of before lie now; whoever keeps rows for them sorts those too.
+        """
+        order, division, nearest = self.fields.divide(self.means, self.neutral_landmarks, _SLACK)
+        for parameter in self.per_gaussian().values():
+            parameter.copy_(parameter[order])
+        self._arranged = _Arrangement(None, division, nearest)
+        return order
+
+    def _arrangement(self) -> _Arrangement:
+        """While training, as :meth:`arrange` left it; otherwise exact."""
+        if self.training and self._arranged is not None:
+            return self._arranged
+        return _Arrangement(*self.fields.divide(self.means, self.neutral_landmarks, 0.0))
 
     def forward(self, code: HeadCode, camera: Camera | None = None) -> Posed:
         """Gaussians in world space for codes with leading dimension B; features are over no background yet."""
@@ -142,30 +197,35 @@ class GaussianHead(nn.Module):
         Returns:
             Colours [B, N, color_size], change of the attributes [B, N, 8], displacement [B, N, 3] in decimetres.
         """
-        fields = self.fields
+        fields, arrangement = self.fields, self._arrangement()
         condition = fields.condition(code.expression, code.pose)
-        features = torch.tanh(self.features)
+        expression, pose = condition.expression, condition.pose
         activation = no_activation if fields.config.color_activation == "original" else sigmoid_rgb
-
-        def by_expression(ids: Tensor) -> Tensor:
-            points, expression = features[ids], condition.expression
-            color, change = fields.expression_color(points, expression), self.expression_attributes(points, expression)
-            return torch.cat([activation(color), change, fields.expression_displacement(encoded[ids], condition)], -1)
-
-        def by_pose(ids: Tensor) -> Tensor:
-            points, pose = features[ids], condition.pose
-            color, change = fields.pose_color(points, pose), self.pose_attributes(points, pose)
-            return torch.cat([activation(color), change, fields.pose_displacement(encoded[ids], condition)], -1)
-
+        near, far = arrangement.division.parts(arrangement.sorted(torch.tanh(self.features)))
+        near_encoded, far_encoded = arrangement.division.parts(arrangement.sorted(encoded))
+        by_expression = [
+            activation(fields.expression_color(near, expression)),
+            self.expression_attributes(near, expression),
+            fields.expression_displacement(near_encoded, condition),
+        ]
+        by_pose = [
+            activation(fields.pose_color(far, pose)),
+            self.pose_attributes(far, pose),
+            fields.pose_displacement(far_encoded, condition),
+        ]
+        blended = arrangement.division.blend(
+            self._mixed_weights(arrangement), torch.cat(by_expression, dim=-1), torch.cat(by_pose, dim=-1)
+        )
         sizes = [fields.config.color_size, sum(ATTRIBUTE_SIZES), 3]
-        return fields.blend(self._blend_weights(), by_expression, by_pose).split(sizes, dim=-1)
+        return arrangement.unsorted(blended).split(sizes, dim=-1)
 
-    def _blend_weights(self) -> Tensor:
-        """Share of expression [N] at every Gaussian."""
+    def _mixed_weights(self, arrangement: _Arrangement) -> Tensor:
+        """Share of expression [mixed] at the Gaussians that both networks move."""
         landmarks = self.neutral_landmarks
         # Weights change too little with the means to be worth a gradient through the nearest landmark.
         landmarks = landmarks if self.config.learn_landmarks else landmarks.detach()
-        return self.fields.blend_weights(self.means.detach(), landmarks)
+        mixed = arrangement.division.mixed_part(arrangement.sorted(self.means.detach()))
+        return self.fields.blend_weights(mixed, landmarks, arrangement.nearest)
 
     def landmarks(self, code: HeadCode) -> Tensor:
         """Neutral landmarks moved by the expression [B, L, 3], canonical decimetres."""
