@@ -88,10 +88,7 @@ class MLP(nn.Module):
             bias = linear(condition, of_condition, bias)
             if bias.numel() == layer.out_features:  # one condition for all points: it is the bias of a single product
                 bias = bias.view(-1)
-        if bias.dim() == 1:
-            out = linear(points, of_points, bias)
-        else:
-            out = linear(points, of_points) + bias[..., None, :]
+        out = linear(points, of_points, bias) if bias.dim() == 1 else linear(points, of_points) + bias[..., None, :]
         if hidden is None:
             return out
         # A second product costs less than a copy of both inputs side by side, whose gradient is taken apart again.
