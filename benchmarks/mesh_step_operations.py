@@ -32,10 +32,10 @@ from gha.apps.config import load_config
 from gha.apps.training_config import MeshRunConfig
 from gha.apps.training_run import open_training_run
 from gha.avatars.mesh_head import MeshHead, initialize_sphere
-from gha.capture.frame import Frame
 from gha.capture.synthetic import CaptureRecipe, make_capture
 from gha.faces.registry import load_face_model
 from gha.training.mesh_stage import MeshStage
+from gha.training.sample import Sample
 
 CONFIG = Path(__file__).parents[1] / "config" / "train_meshhead_synthetic2048.yaml"
 NO_LAUNCH = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "_unsafe_view"}
@@ -82,8 +82,8 @@ def _place() -> str:
 
 
 @contextmanager
-def tiny_stage(arguments: argparse.Namespace) -> Iterator[tuple[MeshStage, Iterator[Frame]]]:
-    """The configured stage on a capture made for it, and its frames on the device."""
+def tiny_stage(arguments: argparse.Namespace) -> Iterator[tuple[MeshStage, Iterator[Sample]]]:
+    """The configured stage on a capture made for it, and its samples on the device."""
     with tempfile.TemporaryDirectory() as folder:
         model = load_face_model("procedural", texture_size=256)
         make_capture(model, Path(folder) / "capture", CaptureRecipe(frames=4, cameras=6, resolution=64), progress=False)
@@ -96,14 +96,15 @@ def tiny_stage(arguments: argparse.Namespace) -> Iterator[tuple[MeshStage, Itera
             initialize_sphere(head, config.training.sphere_steps)
             head.train()
             with run.frames(0) as frames:
-                yield MeshStage(head, config.training, None, {}), (frame.to(run.device) for frame in frames)
+                stage = MeshStage(head, config.training, None, {})
+                yield stage, (stage.draw(frame, 0, run.device) for frame in frames)
 
 
-def step(stage: MeshStage, frame: Frame, number: int, places: bool = False) -> dict[str, OperatorCount]:
+def step(stage: MeshStage, sample: Sample, places: bool = False) -> dict[str, OperatorCount]:
     """One training step; the operators of each of its parts."""
     parts = {name: OperatorCount(places) for name in ("forward", "backward", "optimiser")}
     with parts["forward"]:
-        total = torch.stack(list(stage.losses(frame, number).values())).sum()
+        total = torch.stack(list(stage.losses(sample).values())).sum()
     stage.optimizers["adam"].zero_grad(set_to_none=True)
     with parts["backward"]:
         total.backward()
@@ -112,10 +113,10 @@ def step(stage: MeshStage, frame: Frame, number: int, places: bool = False) -> d
     return parts
 
 
-def report(stage: MeshStage, frames: Iterator[Frame], listed: bool) -> None:
+def report(stage: MeshStage, samples: Iterator[Sample], listed: bool) -> None:
     """Print the table of operators of a plain step and of a step in which the surface is searched."""
     interval = stage.head.config.search_interval
-    steps = [step(stage, next(frames), number, places=listed) for number in range(3 * interval)][interval:]
+    steps = [step(stage, next(samples), places=listed) for _ in range(3 * interval)][interval:]
     # The second search of the run follows the surface that the first has found, as nearly all of them do.
     searching, plain = steps[0], steps[1 % len(steps)]
     print("| part | operators | waits |\n|---|---|---|")
@@ -132,18 +133,18 @@ def report(stage: MeshStage, frames: Iterator[Frame], listed: bool) -> None:
         print("\n".join(f"{count:4} waits: {label}" for label, count in sorted(waits.items())))
 
 
-def time_steps(stage: MeshStage, frames: Iterator[Frame], count: int) -> float:
+def time_steps(stage: MeshStage, samples: Iterator[Sample], count: int) -> float:
     """Mean milliseconds of a training step."""
 
-    def train(number: int) -> None:
-        total = torch.stack(list(stage.losses(next(frames), number).values())).sum()
+    def train() -> None:
+        total = torch.stack(list(stage.losses(next(samples)).values())).sum()
         stage.optimizers["adam"].zero_grad(set_to_none=True)
         total.backward()
         stage.optimizers["adam"].step()
 
     def run() -> None:
-        for number in range(count):
-            train(number)
+        for _ in range(count):
+            train()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
 
@@ -169,9 +170,9 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="name each operator and where it was called")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     arguments = parser.parse_args()
-    with tiny_stage(arguments) as (stage, frames):
-        report(stage, frames, arguments.list)
-        print(f"\n{time_steps(stage, frames, arguments.steps):.1f} ms per step at 64 x 64")
+    with tiny_stage(arguments) as (stage, samples):
+        report(stage, samples, arguments.list)
+        print(f"\n{time_steps(stage, samples, arguments.steps):.1f} ms per step at 64 x 64")
 
 
 if __name__ == "__main__":

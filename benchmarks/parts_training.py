@@ -22,9 +22,11 @@ from torch import Tensor
 from gha.avatars import Posed
 from gha.capture import FrameLoader, SampleSchedule, open_capture
 from gha.rendering import Gaussians
+from gha.training.finite import FiniteGate
 from gha.training.gaussian_stage import GaussianLossWeights, GaussianStage, GaussianTrainingConfig
 from gha.training.perceptual import PerceptualDistance
 from gha.training.refinement import PoseRefinement
+from gha.training.update import Update
 
 TRAINING = {
     "default": GaussianTrainingConfig(),
@@ -39,8 +41,12 @@ def training_rows(bench: Bench) -> Iterator[Row]:
     with recording(bench.scene.resolution) as root:
         for preset in TRAINING:
             with _library_products():
+                looped = measure_update(bench, preset, root)
                 measured = measure_library(bench, preset, root)
-            yield from _rows(bench, preset, "tf32" if bench.scene.device.type == "cuda" else "fp32", measured)
+            precision = "tf32" if bench.scene.device.type == "cuda" else "fp32"
+            floor = training_floor_ms(bench.scene.device, *bench.sizes())
+            yield Row.of("training iteration", f"{preset}, in the loop", precision, *bench.sizes(), looped, floor)
+            yield from _rows(bench, preset, precision, measured)
         yield from _rows(bench, ORIGINAL, "fp32", measure_original(bench, root))
 
 
@@ -65,19 +71,18 @@ def _library_products() -> Iterator[None]:
 
 
 def measure_library(bench: Bench, preset: str, root: Path) -> Measurement:
-    """The library's step, as ``gha.training.loop`` does it."""
+    """The library's step, operation by operation, as ``gha.training.update`` does it."""
     device = bench.scene.device
-    head, poses = build_head(bench.scene, preset), PoseRefinement(FRAMES).to(device)
-    perceptual = PerceptualDistance(PerceptualNetwork().to(device), "vgg")
-    stage = GaussianStage(head, TRAINING[preset], poses, None, perceptual, {}, seed=0)
-    hooks = PhaseHooks(head, head.decoder, outputs=_tensors)
-    steps = count()
+    stage = _library_stage(bench, preset)
+    hooks = PhaseHooks(stage.head, stage.head.decoder, outputs=_tensors)
+    gate, steps = FiniteGate(device), count()
+    stage.renew()
 
     def step(clock: Clock) -> None:
         hooks.clock = clock
-        frame = next(frames).to(device)
-        total = torch.stack(list(stage.losses(frame, next(steps)).values())).sum()
-        _require_finite(total)
+        terms = stage.losses(stage.draw(next(frames), next(steps), device))
+        total = torch.stack(list(terms.values())).sum()
+        gate.judge(terms, total)
         clock.mark("losses")
         for optimizer in stage.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
@@ -89,6 +94,22 @@ def measure_library(bench: Bench, preset: str, root: Path) -> Measurement:
 
     with library_loader(bench, root) as frames:
         return measure_training(bench.stopwatch, step)
+
+
+def measure_update(bench: Bench, preset: str, root: Path) -> Measurement:
+    """The same as the training loop does it: where the back end allows it, recorded once and replayed."""
+    update, steps = Update(_library_stage(bench, preset), bench.scene.device), count()
+    update.renew()
+    with library_loader(bench, root) as frames:
+        return bench.stopwatch.measure(lambda: update(next(frames), next(steps)))
+
+
+def _library_stage(bench: Bench, preset: str) -> GaussianStage:
+    device = bench.scene.device
+    poses = PoseRefinement(FRAMES).to(device)
+    perceptual = PerceptualDistance(PerceptualNetwork().to(device), "vgg")
+    head = build_head(bench.scene, preset).train()
+    return GaussianStage(head, TRAINING[preset], poses, None, perceptual, {}, seed=0)
 
 
 def measure_original(bench: Bench, root: Path) -> Measurement:
@@ -114,12 +135,6 @@ def measure_original(bench: Bench, root: Path) -> Measurement:
 def _tensors(output: Posed | Gaussians) -> list[Tensor]:
     gaussians = output.gaussians if isinstance(output, Posed) else output
     return [gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.features]
-
-
-def _require_finite(total: Tensor) -> None:
-    """As the training loop does before it steps; waits for the device."""
-    if not torch.isfinite(total):
-        raise RuntimeError("the loss of the benchmark is not finite")
 
 
 def library_loader(bench: Bench, root: Path) -> FrameLoader:

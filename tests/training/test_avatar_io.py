@@ -62,7 +62,7 @@ def test_pose_corrections_belong_to_frames_by_name(tmp_path, head):
     _, info = load_avatar(tmp_path)
     code = HeadCode(torch.zeros(3, 1), torch.zeros(3, 6), torch.ones(3, 1))
     with torch.no_grad():
-        pose = info.poses(code, ["0003", "0007", "0099"]).pose
+        pose = info.poses(code, info.poses.rows_of(["0003", "0007", "0099"])).pose
     assert pose.tolist() == [[0, 1, 2, 3, 4, 5], [0] * 6, [0] * 6]
 
 

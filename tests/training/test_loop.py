@@ -12,6 +12,7 @@ from gha.geometry import Camera
 from gha.training.checkpoint import list_checkpoints
 from gha.training.loop import restore, train
 from gha.training.run_folder import RunFolder
+from gha.training.sample import Sample
 from gha.training.stage import LoopConfig
 
 CPU = torch.device("cpu")
@@ -30,10 +31,19 @@ class LineStage:
         self.optimizers = {"adam": torch.optim.Adam(self.line.parameters(), lr=0.2)}
         self.seen = []
 
-    def losses(self, frame, step):
+        self.renewals = []
+
+    replayable = False
+
+    def renew(self):
+        self.renewals.append(len(self.seen))
+
+    def draw(self, frame, step, device):
         self.seen.append((step, frame.frame_id[0]))
-        noise = torch.randn((), generator=torch.Generator().manual_seed(step))
-        x = frame.code.expression
+        return Sample(frame, background=torch.randn((), generator=torch.Generator().manual_seed(step)))
+
+    def losses(self, sample):
+        x, noise = sample.frame.code.expression, sample.background
         return {"fit": (self.line(x) - 2 * x).square().mean() + 0.01 * noise * self.line.weight.sum()}
 
     def preview(self, frame):
@@ -65,7 +75,7 @@ def run(path, steps, total=None, bad=None):
         restore(stage, folder, CPU)
         stream = frames(stage.finished_steps, bad)
         if total and steps < total:
-            stage.losses = stop_after(stage, steps)
+            stage.draw = stop_after(stage, steps)
         train(stage, stream, config, folder, CPU)
     return stage
 
@@ -75,14 +85,14 @@ def stop_after(stage, steps):
     import os
     import signal
 
-    compute = stage.losses
+    draw = stage.draw
 
-    def losses(frame, step):
+    def interrupted(frame, step, device):
         if step + 1 == steps:
             os.kill(os.getpid(), signal.SIGINT)
-        return compute(frame, step)
+        return draw(frame, step, device)
 
-    return losses
+    return interrupted
 
 
 def test_interrupted_and_resumed_training_equals_uninterrupted(tmp_path):
@@ -128,3 +138,12 @@ def test_a_checkpoint_without_what_the_stage_holds_is_refused(tmp_path):
     stage.modules["gain"] = nn.Linear(1, 1)
     with pytest.raises(CheckpointError, match="found line, optimizer_adam, expected gain, line, optimizer_adam"):
         restore(stage, RunFolder(tmp_path), CPU)
+
+
+def test_what_is_kept_is_renewed_at_the_start_now_and_then_and_after_saving(tmp_path):
+    """Otherwise a run that continues from a checkpoint would not train as the one that went on."""
+    stage = LineStage()
+    config = LoopConfig(steps=50, log_every=10, preview_every=0, checkpoint_every=30, renew_every=20)
+    with RunFolder(tmp_path) as folder:
+        train(stage, frames(), config, folder, CPU)
+    assert stage.renewals == [0, 20, 30, 40]

@@ -10,6 +10,8 @@ from torch import Tensor
 from gha.faces.code import HeadCode
 from gha.geometry import Camera
 
+_PICTURES = ("image", "mask", "visible")
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -37,19 +39,17 @@ class Frame:
 
     def to(self, device: torch.device | str) -> Frame:
         """Move to a device, without waiting for what it still has to do, and turn uint8 into floats in [0, 1]."""
+        return self.sent(device).in_floats()
+
+    def sent(self, device: torch.device | str) -> Frame:
+        """The same on a device, without waiting for what that still has to do."""
         # Towards the host nobody would know when a copy has arrived.
-        to_device = torch.device(device).type != "cpu"
+        ahead = torch.device(device).type != "cpu"
+        moved = {name: getattr(self, name).to(device, non_blocking=ahead) for name in (*_PICTURES, "landmarks")}
+        camera, code = (x.to(device, non_blocking=ahead) for x in (self.camera, self.code))
+        return replace(self, camera=camera, code=code, **moved)
 
-        def to_float(image: Tensor) -> Tensor:
-            moved = image.to(device, non_blocking=to_device)
-            return moved.float() / 255 if moved.dtype == torch.uint8 else moved
-
-        return replace(
-            self,
-            image=to_float(self.image),
-            mask=to_float(self.mask),
-            visible=to_float(self.visible),
-            camera=self.camera.to(device, non_blocking=to_device),
-            code=self.code.to(device, non_blocking=to_device),
-            landmarks=self.landmarks.to(device, non_blocking=to_device),
-        )
+    def in_floats(self) -> Frame:
+        """Pictures as floats in [0, 1] instead of uint8."""
+        pictures = {name: getattr(self, name) for name in _PICTURES}
+        return replace(self, **{name: x.float() / 255 if x.dtype == torch.uint8 else x for name, x in pictures.items()})

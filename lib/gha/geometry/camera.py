@@ -77,10 +77,10 @@ class Camera:
 
     def resize(self, width: int, height: int) -> Camera:
         """The camera of the same view, resampled to another image size (in pixels)."""
-        scale = torch.tensor(
-            [[width / self.width], [height / self.height], [1.0]], dtype=self.K.dtype, device=self.K.device
-        )
-        return replace(self, K=self.K * scale, width=width, height=height)
+        across, down, last = self.K.unbind(-2)
+        # Factors as numbers of the host: as a tensor they would have to travel to the device first.
+        K = torch.stack([across * (width / self.width), down * (height / self.height), last], dim=-2)
+        return replace(self, K=K, width=width, height=height)
 
     def crop(self, left: int, top: int, width: int, height: int) -> Camera:
         """The camera of an image window; the window may reach outside the image (padding)."""

@@ -20,6 +20,7 @@ from .options import RenderOptions
 logger = logging.getLogger(__name__)
 
 BACKENDS = ("torch", "numba", "gsplat")
+REPLAYABLE = ("triton",)
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,14 @@ def render_gaussians(
         options or RenderOptions(),
     )
     return _restore_dimensions(_normalize_depth(rendering), (*batch, -1) if has_views else batch)
+
+
+def is_replayable(device: torch.device) -> bool:
+    """Whether drawing on a device, by the back end chosen for it, can be recorded as a CUDA graph with its gradients.
+
+    That takes a back end that never lets the host look at intermediate results.
+    """
+    return device.type == "cuda" and _automatic_backend("cuda", torch.float32) in REPLAYABLE
 
 
 def _check_devices(gaussians: Gaussians, camera: Camera, background: Tensor | None) -> None:

@@ -48,7 +48,8 @@ class Candidate:
         if self.poses is None:
             return frame.code
         batched = HeadCode(frame.code.expression[None], frame.code.pose[None], frame.code.scale[None])
-        return self.poses(batched, [frame.frame_id])[0]
+        rows = self.poses.rows_of([frame.frame_id]).to(frame.code.pose.device)
+        return self.poses(batched, rows)[0]
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,16 @@ from gha.avatars.gaussian_head import GaussianHead
 from gha.avatars.rendering import coarse_camera, composite, render_posed
 from gha.capture.frame import Frame
 from gha.limits import Limit, at_least, between, limited
+from gha.rendering import is_replayable
 
 from .losses import visible_l1, visible_squared_error
 from .metrics import ssim_map
+from .optimizers import RowAdam, adam
 from .perceptual import PerceptualDistance
 from .pictures import picture_row
 from .refinement import CameraGain, PoseRefinement
 from .regions import feature_boxes
+from .sample import Sample, sent
 from .windows import Window, crop_views, sample_window
 
 FEWEST_FACIAL_LANDMARKS = 66  # they come first among the landmarks; some captures have 68
@@ -87,6 +90,8 @@ class GaussianTrainingConfig:
     """Side in pixels of the random square the decoder is trained on; 0: the whole picture."""
     face_windows: float = 0.0
     """Share of the windows that are laid about a random landmark of the face, where most of what moves is."""
+    decoder_precision: Literal["bfloat16", "float32"] = "bfloat16"
+    """Of the decoder's convolutions on a GPU; weights, colours and losses stay in float32, as all is on a CPU."""
     background: Literal["random", "white"] = "random"
     """What truth and prediction are composited over: "random" colour in every step, or "white"."""
     require_perceptual: bool = False
@@ -140,12 +145,10 @@ class GaussianStage:
         self.finished_steps = 0
         modules: dict[str, nn.Module | None] = {"avatar": head, "pose_refinement": poses, "camera_gain": gain}
         self.modules = {name: module for name, module in modules.items() if module is not None}
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "adam": torch.optim.Adam(self._groups(), eps=1e-15, fused=True)
-        }
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"adam": adam(self._groups(), head.means.device, eps=1e-15)}
         if poses is not None:
             # Adam's momentum would move every row at every step; only the frames of the batch may move.
-            self.optimizers["poses"] = torch.optim.SparseAdam(poses.parameters(), lr=config.pose_learning_rate)
+            self.optimizers["poses"] = RowAdam(poses.parameters(), lr=config.pose_learning_rate)
 
     def _groups(self) -> list[dict]:
         head, config = self.head, self.config
@@ -167,13 +170,37 @@ class GaussianStage:
             rates.append((config.learning_rate, list(self.gain.parameters())))
         return [{"params": parameters, "lr": rate} for rate, parameters in rates]
 
-    def losses(self, frame: Frame, step: int) -> dict[str, Tensor]:
-        """Weighted terms for a frame [B, V]; windows and background depend on seed and step only."""
+    @property
+    def replayable(self) -> bool:
+        """If Gaussians are drawn without the host looking at anything in between."""
+        return is_replayable(self.head.means.device)
+
+    @torch.no_grad()
+    def renew(self) -> None:
+        """Sort the Gaussians by the networks that move them, with what the optimiser keeps for each."""
+        order = self.head.arrange()
+        for parameter in self.head.per_gaussian().values():
+            for moment in self.optimizers["adam"].state.get(parameter, {}).values():
+                if isinstance(moment, Tensor) and moment.shape == parameter.shape:
+                    moment.copy_(moment[order])
+
+    def draw(self, frame: Frame, step: int, device: torch.device) -> Sample:
+        """Windows of a frame [B, V] of the host, and a background; they depend on seed and step only."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         windows = [self._window(frame, view, generator) for view in range(frame.image.shape[1])]
-        view = crop_views(frame, windows)
-        background = self._background(frame, generator)
-        predicted = self.predict(view)
+        view = crop_views(frame.sent(device), windows)
+        corner = self._perceptual_corner(view, generator) if self._uses_perceptual else None
+        rows = {
+            "pose_rows": self.poses.rows_of(frame.frame_id) if self.poses is not None else None,
+            "gain_rows": self.gain.rows_of(frame.camera_ids) if self.gain is not None else None,
+        }
+        drawn = rows | {"background": self._background(frame, generator), "perceptual_corner": corner}
+        return Sample(view, **{name: None if x is None else sent(x, device) for name, x in drawn.items()})
+
+    def losses(self, sample: Sample) -> dict[str, Tensor]:
+        """Weighted terms for a sample of views [B, V]."""
+        view, background = sample.frame, sample.background
+        predicted = self.predict(sample)
         truth = composite(view.image * view.mask, view.mask, background)
         fine = composite(predicted.color, predicted.alpha, background)
         coarse = composite(predicted.coarse_color, predicted.coarse_alpha, background)
@@ -194,26 +221,37 @@ class GaussianStage:
             coarse_alpha_error = visible_l1(predicted.coarse_alpha, coarse_mask, coarse_visible)
             terms["alpha"] = weights.alpha * (alpha_error + coarse_alpha_error)
         if weights.landmarks:
-            tracked = frame.code.to_canonical(frame.landmarks)
-            terms["landmarks"] = weights.landmarks * (self.head.landmarks(frame.code) - tracked).square().mean()
+            tracked = view.code.to_canonical(view.landmarks)
+            terms["landmarks"] = weights.landmarks * (self.head.landmarks(view.code) - tracked).square().mean()
         if weights.ssim:
             similarity = ssim_map((fine * view.visible).flatten(0, 1), (truth * view.visible).flatten(0, 1))
             terms["ssim"] = weights.ssim * (1 - similarity.mean())
-        if self.perceptual is not None and weights.perceptual:
-            terms["perceptual"] = weights.perceptual * self._perceptual(fine, truth, view.visible, generator)
+        if self._uses_perceptual:
+            images = [x.flatten(0, 1) for x in (fine, truth, view.visible)]
+            terms["perceptual"] = weights.perceptual * self._perceptual(*images, sample.perceptual_corner)
         return terms
 
-    def predict(self, view: Frame) -> Prediction:
-        """Pose, splat and decode the views of a frame at the size of its images."""
-        code = self.poses(view.code, view.frame_id) if self.poses is not None else view.code
+    def predict(self, sample: Sample) -> Prediction:
+        """Pose, splat and decode the views of a sample at the size of its images."""
+        view = sample.frame
+        code = self.poses(view.code, sample.pose_rows) if self.poses is not None else view.code
         features, alpha = render_posed(self.head(code), coarse_camera(view.camera, self.head.upscale))
-        color, fine_alpha = (
-            x.unflatten(0, alpha.shape[:2]) for x in self.head.decode(features.flatten(0, 1), alpha.flatten(0, 1))
-        )
+        decoded = self._decode(features.flatten(0, 1), alpha.flatten(0, 1))
+        color, fine_alpha = (x.unflatten(0, alpha.shape[:2]) for x in decoded)
         coarse_color = features[:, :, :3]
         if self.gain is not None:
-            color, coarse_color = (self.gain(x, view.camera_ids) for x in (color, coarse_color))
+            color, coarse_color = (self.gain(x, sample.gain_rows) for x in (color, coarse_color))
         return Prediction(color, fine_alpha, coarse_color, alpha)
+
+    def _decode(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode splats [M, C, h, w] and alpha [M, 1, h, w]; on a GPU the arithmetic may be in half precision."""
+        half = features.is_cuda and self.config.decoder_precision == "bfloat16"
+        if features.is_cuda:  # as convolutions are fastest there
+            features = features.contiguous(memory_format=torch.channels_last)
+        # Casts are not kept: in a recording they would be those of the weights it was made with.
+        with torch.autocast(features.device.type, torch.bfloat16, enabled=half, cache_enabled=False):
+            color, fine_alpha = self.head.decode(features, alpha)
+        return color.float(), fine_alpha.float()
 
     def _window(self, frame: Frame, view: int, generator: torch.Generator) -> Window:
         size = tuple(frame.image.shape[-2:])
@@ -232,23 +270,35 @@ class GaussianStage:
 
     def _background(self, frame: Frame, generator: torch.Generator) -> Tensor:
         shape = (*frame.image.shape[:2], 3, 1, 1)
-        color = torch.ones(shape) if self.config.background == "white" else torch.rand(shape, generator=generator)
-        return color.to(frame.image)
+        return torch.ones(shape) if self.config.background == "white" else torch.rand(shape, generator=generator)
 
-    def _perceptual(self, fine: Tensor, truth: Tensor, visible: Tensor, generator: torch.Generator) -> Tensor:
-        size = [min(self.config.loss.perceptual_size, side) for side in fine.shape[-2:]]
-        top, left = (
-            int(torch.randint(0, full - part + 1, (), generator=generator))
-            for full, part in zip(fine.shape[-2:], size, strict=True)
+    @property
+    def _uses_perceptual(self) -> bool:
+        return self.perceptual is not None and self.config.loss.perceptual > 0
+
+    def _perceptual_size(self, images: Tensor) -> list[int]:
+        return [min(self.config.loss.perceptual_size, side) for side in images.shape[-2:]]
+
+    def _perceptual_corner(self, view: Frame, generator: torch.Generator) -> Tensor:
+        """First row and column [2] of the part of the views that the perceptual term sees."""
+        sides = zip(view.image.shape[-2:], self._perceptual_size(view.image), strict=True)
+        return torch.cat([torch.randint(0, full - part + 1, (1,), generator=generator) for full, part in sides])
+
+    def _perceptual(self, fine: Tensor, truth: Tensor, visible: Tensor, corner: Tensor) -> Tensor:
+        """LPIPS of the visible in parts of images [M, 3, H, W] that begin at a corner [2]."""
+        rows, columns = (
+            start + torch.arange(size, device=corner.device)
+            for start, size in zip(corner, self._perceptual_size(fine), strict=True)
         )
-        part = (..., slice(top, top + size[0]), slice(left, left + size[1]))
-        images = [(x * visible)[part].flatten(0, 1).clamp(0, 1) for x in (fine, truth)]
-        return self.perceptual(*images).mean()
+        fine, truth, visible = (x.index_select(-2, rows).index_select(-1, columns) for x in (fine, truth, visible))
+        return self.perceptual(*((x * visible).clamp(0, 1) for x in (fine, truth))).mean()
 
     @torch.no_grad()
     def preview(self, frame: Frame) -> np.ndarray:
         """Truth, enlarged coarse colour, decoded colour and absolute error of the first view, over white."""
-        predicted = self.predict(frame)
+        rows = self.poses.rows_of(frame.frame_id).to(frame.image.device) if self.poses is not None else None
+        gains = self.gain.rows_of(frame.camera_ids).to(frame.image.device) if self.gain is not None else None
+        predicted = self.predict(Sample(frame, pose_rows=rows, gain_rows=gains))
         fine = composite(predicted.color, predicted.alpha, 1.0)[0, 0]
         coarse = composite(predicted.coarse_color, predicted.coarse_alpha, 1.0)[0, :1]
         coarse = interpolate(coarse, fine.shape[-2:], mode="bicubic", align_corners=False)[0]
@@ -263,7 +313,7 @@ class GaussianStage:
 def _random_landmark(frame: Frame, view: int, generator: torch.Generator) -> tuple[float, float]:
     """Pixel (y, x) of one of the facial landmarks in a view."""
     chosen = torch.randint(FEWEST_FACIAL_LANDMARKS, (1,), generator=generator)
-    pixels, _ = frame.camera.project(frame.landmarks[:, None, chosen.to(frame.landmarks.device)])
+    pixels, _ = frame.camera.project(frame.landmarks[:, None, chosen])
     x, y = pixels[0, view, 0].tolist()
     return y, x
 

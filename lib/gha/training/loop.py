@@ -11,13 +11,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gha.capture.frame import Frame
-from gha.errors import CheckpointError, TrainingError
+from gha.errors import CheckpointError
 
 from .checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from .checkpoint_state import flatten_optimizer_state, restore_optimizer_state
 from .interrupts import StopRequest
 from .run_folder import RunFolder
 from .stage import LoopConfig, Stage
+from .update import Update
 
 logger = logging.getLogger(__name__)
 
@@ -36,36 +37,39 @@ def train(stage: Stage, frames: Iterator[Frame], config: LoopConfig, folder: Run
         The number of finished steps: ``config.steps``, or fewer after a request to stop.
 
     Raises:
-        TrainingError: a loss or gradient is not finite; the message names step, term, frame and cameras.
+        TrainingError: a loss is not finite; the message names step, term, frame and cameras.
     """
     start = stage.finished_steps
-    base_rates = {name: [g["lr"] for g in optimizer.param_groups] for name, optimizer in stage.optimizers.items()}
+    base_rates = {name: [float(g["lr"]) for g in opt.param_groups] for name, opt in stage.optimizers.items()}
     for module in stage.modules.values():
         module.train()
+    update = Update(stage, device)
+    saved = True
     with StopRequest() as stop, tqdm(total=config.steps, initial=start, desc=stage.method, unit="step") as bar:
         for step in range(start, config.steps):
-            frame = next(frames).to(device)
+            if saved or step % config.renew_every == 0:
+                # Also after saving: a run that continues from there does so too, and must train the same.
+                update.renew()
+            frame = next(frames)
             _set_learning_rates(stage, base_rates, config, step)
+            terms = update(frame, step)
 
-            terms = stage.losses(frame, step)
-            total = torch.stack(list(terms.values())).sum()
-            _require_finite(total, terms, frame, step)
-            for optimizer in stage.optimizers.values():
-                optimizer.zero_grad(set_to_none=True)
-            total.backward()
-            for optimizer in stage.optimizers.values():
-                optimizer.step()
-
-            stage.finished_steps = step + 1
+            finished = step + 1
             bar.update()
-            if (step + 1) % config.log_every == 0:
-                _report(terms, total, step + 1, folder, bar)
-            if config.preview_every and (step + 1) % config.preview_every == 0:
-                folder.save_preview(step + 1, stage.preview(frame))
-            if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps or stop.requested:
+            reports = finished % config.log_every == 0
+            previews = config.preview_every > 0 and finished % config.preview_every == 0
+            saved = finished % config.checkpoint_every == 0 or finished == config.steps or stop.requested
+            if reports or previews or saved:
+                update.require_finite()
+                stage.finished_steps = finished
+            if reports:
+                _report(terms, finished, folder, bar)
+            if previews:
+                folder.save_preview(finished, stage.preview(frame.to(device)))
+            if saved:
                 save(stage, folder, config)
             if stop.requested:
-                logger.warning("stopped on request after step %d; run the same command to continue", step + 1)
+                logger.warning("stopped on request after step %d; run the same command to continue", finished)
                 break
     return stage.finished_steps
 
@@ -111,21 +115,14 @@ def _set_learning_rates(stage: Stage, base: dict[str, list[float]], config: Loop
     factor = config.final_learning_rate_factor + (1 - config.final_learning_rate_factor) * fall
     for name, optimizer in stage.optimizers.items():
         for group, rate in zip(optimizer.param_groups, base[name], strict=True):
-            group["lr"] = rate * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
 
 
-def _require_finite(total: Tensor, terms: dict[str, Tensor], frame: Frame, step: int) -> None:
-    if torch.isfinite(total):
-        return
-    bad = [name for name, value in terms.items() if not torch.isfinite(value)]
-    raise TrainingError(
-        f"step {step}: loss {', '.join(bad) or 'total'} is not finite "
-        f"(frames {', '.join(frame.frame_id)}; cameras {', '.join('+'.join(ids) for ids in frame.camera_ids)}); "
-        "nothing was changed by this step: lower the learning rates, or look at this frame"
-    )
-
-
-def _report(terms: dict[str, Tensor], total: Tensor, step: int, folder: RunFolder, bar: tqdm) -> None:
-    values = {name: value.item() for name, value in terms.items()} | {"total": total.item()}
+def _report(terms: dict[str, Tensor], step: int, folder: RunFolder, bar: tqdm) -> None:
+    values = {name: value.item() for name, value in terms.items()}
+    values["total"] = sum(values.values())
     folder.log_scalars(step, values)
     bar.set_postfix({name: f"{value:.4f}" for name, value in values.items()})

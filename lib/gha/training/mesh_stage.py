@@ -17,8 +17,10 @@ from gha.limits import at_least, limited
 from gha.rendering import render_mesh, soften_mask
 
 from .losses import soft_iou_loss, visible_l1
+from .optimizers import adam
 from .pictures import picture_row
 from .refinement import CameraGain
+from .sample import Sample, sent
 
 
 @limited(at_least(0))
@@ -79,19 +81,33 @@ class MeshStage:
         ]
         if gain:
             groups.append({"params": list(gain.parameters()), "lr": config.learning_rate})
-        self.optimizers = {"adam": torch.optim.Adam(groups, fused=True)}
+        self.optimizers = {"adam": adam(groups, head.neutral_landmarks.device)}
 
     @cached_property
     def _weights(self) -> Tensor:
         """Weights of the terms in the order of their config, on the device."""
         return torch.tensor(list(asdict(self.config.loss).values()), device=self.head.neutral_landmarks.device)
 
-    def losses(self, frame: Frame, step: int) -> dict[str, Tensor]:
-        """Weighted terms for a frame [B, V]; nothing is random."""
+    @property
+    def replayable(self) -> bool:
+        """The surface has another number of vertices whenever it is searched."""
+        return False
+
+    def renew(self) -> None:
+        """Nothing is kept but the surface, which the head searches when it is due."""
+
+    def draw(self, frame: Frame, step: int, device: torch.device) -> Sample:
+        """A frame [B, V] as it is; nothing is random."""
+        rows = self.gain.rows_of(frame.camera_ids) if self.gain else None
+        return Sample(frame.to(device), gain_rows=None if rows is None else sent(rows, device))
+
+    def losses(self, sample: Sample) -> dict[str, Tensor]:
+        """Weighted terms for a sample of views [B, V]."""
+        frame = sample.frame
         posed = self.head(frame.code)
         mesh, auxiliaries = posed.mesh, posed.auxiliaries
         rendering = render_mesh(mesh.vertices, mesh.triangles, mesh.colors, frame.camera)
-        color = self.gain(rendering.attributes, frame.camera_ids) if self.gain else rendering.attributes
+        color = self.gain(rendering.attributes, sample.gain_rows) if self.gain else rendering.attributes
         # Softened like the silhouette, or the fitted mesh would stay inside the outline by the width of its fall-off.
         mask = soften_mask(frame.mask)
         tracked = frame.code.to_canonical(frame.landmarks)

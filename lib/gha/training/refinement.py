@@ -14,7 +14,7 @@ from gha.faces.code import HeadCode
 class PoseRefinement(nn.Module):
     """A learned correction [6] of the tracked pose of every training frame, added before anything else sees it.
 
-    Gradients are sparse, so that with ``torch.optim.SparseAdam`` only the frames of the batch move.
+    Train it with ``RowAdam``, so that only the frames of the batch move.
 
     Args:
         frame_ids: names of the training frames; a frame that is not among them is not corrected.
@@ -23,14 +23,17 @@ class PoseRefinement(nn.Module):
     def __init__(self, frame_ids: Sequence[str]) -> None:
         super().__init__()
         self.rows = {name: row for row, name in enumerate(frame_ids)}
-        self.delta = nn.Embedding(len(frame_ids), 6, sparse=True)
+        self.delta = nn.Embedding(len(frame_ids), 6)
         nn.init.zeros_(self.delta.weight)
 
-    def forward(self, code: HeadCode, frame_ids: Sequence[str]) -> HeadCode:
-        """Correct the poses of codes with leading dimension B = len(frame_ids)."""
-        known = torch.tensor([name in self.rows for name in frame_ids], device=code.pose.device)
-        rows = torch.tensor([self.rows.get(name, 0) for name in frame_ids], device=code.pose.device)
-        return replace(code, pose=code.pose + self.delta(rows) * known[:, None])
+    def rows_of(self, frame_ids: Sequence[str]) -> Tensor:
+        """Rows [B] of frames, -1 for those that are not corrected; int64 on the host."""
+        return torch.tensor([self.rows.get(name, -1) for name in frame_ids])
+
+    def forward(self, code: HeadCode, rows: Tensor) -> HeadCode:
+        """Correct the poses of codes with leading dimension B by the given rows [B] (see :meth:`rows_of`)."""
+        correction = self.delta(rows.clamp_min(0)) * (rows >= 0)[:, None]
+        return replace(code, pose=code.pose + correction)
 
 
 class CameraGain(nn.Module):
@@ -48,9 +51,12 @@ class CameraGain(nn.Module):
         self.rows = {name: row for row, name in enumerate(camera_ids)}
         self.log_gain = nn.Parameter(torch.zeros(len(camera_ids), 3))
 
-    def forward(self, colors: Tensor, camera_ids: Sequence[Sequence[str]]) -> Tensor:
-        """Multiply premultiplied colours [B, V, 3, H, W] by the gains of their cameras, B lists of V names."""
+    def rows_of(self, camera_ids: Sequence[Sequence[str]]) -> Tensor:
+        """Rows [B, V] of cameras, B lists of V names; -1 for those that are not known; int64 on the host."""
+        return torch.tensor([[self.rows.get(name, -1) for name in names] for names in camera_ids])
+
+    def forward(self, colors: Tensor, rows: Tensor) -> Tensor:
+        """Multiply premultiplied colours [B, V, 3, H, W] by the gains of their cameras' rows [B, V]."""
         centered = self.log_gain - self.log_gain.mean(0)
-        rows = torch.tensor([[self.rows.get(name, -1) for name in names] for names in camera_ids], device=colors.device)
         gains = torch.where(rows[..., None] >= 0, centered[rows.clamp_min(0)], 0.0).exp()
         return colors * gains[..., None, None]

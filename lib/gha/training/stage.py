@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gha.capture.frame import Frame
 from gha.limits import Limit, at_least, between, limited
+
+from .sample import Sample
 
 
 @limited(
@@ -21,6 +24,7 @@ from gha.limits import Limit, at_least, between, limited
     preview_every=at_least(0),
     checkpoint_every=at_least(1),
     keep_checkpoints=at_least(1),
+    renew_every=at_least(1),
     seed=Limit("at most 18 digits", lambda value, _: abs(value) < 10**18),
 )
 @dataclass
@@ -41,20 +45,42 @@ class LoopConfig:
     """Newest checkpoints to keep."""
     seed: int = 0
     """Seed of everything random: what is drawn at a step depends on this and the step only."""
+    renew_every: int = 500
+    """Steps for which is kept what changes slowly, such as which networks move which Gaussians."""
     tensorboard: bool = False
     """Also write TensorBoard event files."""
 
 
 class Stage(Protocol):
-    """One stage of one method. Modules are saved and restored under their names."""
+    """One stage of one method. Modules are saved and restored under their names.
+
+    Attributes:
+        method: name in checkpoints.
+        finished_steps: steps that the modules were trained for.
+        modules: what is trained.
+        optimizers: what changes it.
+    """
 
     method: str
     finished_steps: int
     modules: Mapping[str, nn.Module]
     optimizers: Mapping[str, Optimizer]
 
-    def losses(self, frame: Frame, step: int) -> dict[str, Tensor]:
-        """Weighted loss terms (scalars) for a batched frame; what is drawn at random depends on ``step`` only."""
+    @property
+    def replayable(self) -> bool:
+        """Whether ``losses`` can be recorded as a CUDA graph.
+
+        The host looks at nothing in between, and all samples between two renewals have the same sizes.
+        """
+
+    def renew(self) -> None:
+        """Find anew what is kept from step to step; called before the first step, now and then, and after saving."""
+
+    def draw(self, frame: Frame, step: int, device: torch.device) -> Sample:
+        """What a step sees of a batched frame of the host; what is drawn at random depends on ``step`` only."""
+
+    def losses(self, sample: Sample) -> dict[str, Tensor]:
+        """Weighted loss terms (scalars) for a sample, always the same terms; nothing in it is random."""
 
     def preview(self, frame: Frame) -> np.ndarray:
         """A picture [H, W, 3] uint8 of truth beside prediction."""

@@ -64,7 +64,7 @@ def _place(full: int, part: int, generator: torch.Generator) -> int:
 
 
 def crop_views(frame: Frame, windows: Sequence[Window]) -> Frame:
-    """Crop every view of a frame [B, V] to its own window; the results must have one size."""
+    """Crop every view of a frame [B, V] to its own window, in floats; the results must have one size."""
     views = [crop_frame(_one_view(frame, index), window) for index, window in enumerate(windows)]
     if len(views) == 1:
         return views[0]
@@ -91,15 +91,14 @@ def _one_view(frame: Frame, index: int) -> Frame:
 
 
 def crop_frame(frame: Frame, window: Window) -> Frame:
-    """The part of every view [B, V, ., H, W] inside the window; pixels outside the image are not visible."""
+    """The part of every view [B, V, ., H, W] inside the window, in floats; pixels outside are not visible."""
     camera = frame.camera.crop(window.left, window.top, window.source_width, window.source_height)
-    return replace(
-        frame,
-        image=_crop(frame.image, window),
-        mask=_crop(frame.mask, window),
-        visible=_crop(frame.visible, window),
-        camera=camera.resize(window.width, window.height),
-    )
+    images = {name: _crop(getattr(frame, name), window) for name in ("image", "mask", "visible")}
+    cropped = replace(frame, camera=camera.resize(window.width, window.height), **images).in_floats()
+    size = (window.height, window.width)
+    if cropped.image.shape[-2:] == size:
+        return cropped
+    return replace(cropped, **{name: _resample(getattr(cropped, name), size) for name in images})
 
 
 def _crop(images: Tensor, window: Window) -> Tensor:
@@ -107,10 +106,10 @@ def _crop(images: Tensor, window: Window) -> Tensor:
     right, bottom = window.left + window.source_width, window.top + window.source_height
     inside = images[..., max(0, window.top) : min(height, bottom), max(0, window.left) : min(width, right)]
     padding = (max(0, -window.left), max(0, right - width), max(0, -window.top), max(0, bottom - height))
-    if any(padding):
-        inside = pad(inside, padding)
-    if inside.shape[-2:] == (window.height, window.width):
-        return inside
-    flat = inside.flatten(0, -4)
-    resized = interpolate(flat, (window.height, window.width), mode="bilinear", antialias=True, align_corners=False)
+    return pad(inside, padding) if any(padding) else inside
+
+
+def _resample(images: Tensor, size: tuple[int, int]) -> Tensor:
+    flat = images.flatten(0, -4)
+    resized = interpolate(flat, size, mode="bilinear", antialias=True, align_corners=False)
     return resized.unflatten(0, images.shape[:-3])
