@@ -12,7 +12,7 @@ _LARGEST_PRODUCT = 128  # pixels on a side, up to which products cost the CPU a 
 
 
 def enlarge_bicubic(images: Tensor, factor: int) -> Tensor:
-    """Images [B, C, H, W] ``factor`` times larger in each direction, as ``interpolate`` makes them with corners not aligned.
+    """Images [B, C, H, W] ``factor`` times larger each way, as ``interpolate`` makes them where corners do not align.
 
     On the CPU small images are multiplied by the weights of their rows and columns: the same to a few roundings, seven
     times as fast and with its gradient ten times.
