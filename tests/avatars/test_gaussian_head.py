@@ -192,3 +192,21 @@ def test_arranged_gaussians_are_those_the_networks_would_look_for(sphere_head, c
     gradient = torch.autograd.grad(after.means.square().sum(), head.means)[0]
     exact = torch.autograd.grad(head.eval()(code).gaussians.means.square().sum(), head.means)[0]
     torch.testing.assert_close(gradient, exact, atol=1e-5, rtol=1e-4)
+
+
+def test_arranged_the_neck_network_learns_the_same_from_the_few_gaussians_it_bends(sphere_head, code):
+    head = transferred(sphere_head, latents=False).train()
+    neck = head.fields.neck
+    neck.config.length = 0.3
+
+    def gradients() -> list[torch.Tensor]:
+        return torch.autograd.grad(head(code).gaussians.means.square().sum(), [neck.height, *neck.shift.parameters()])
+
+    asked = []
+    neck.shift.register_forward_pre_hook(lambda _, inputs: asked.append(len(inputs[0])))
+    everywhere = gradients()
+    head.arrange()
+    asked.clear()
+    for found, expected in zip(gradients(), everywhere, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert 0 < asked[0] < 0.7 * len(head.means)

@@ -1,16 +1,17 @@
 """What training draws: purity of the schedule, determinism of the loader, the cache."""
 
 import collections
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from tiny_capture import CAMERAS, FRAMES
 
 from gha.capture import FrameLoader, SampleSchedule, open_capture
-from gha.capture.images import ImageCache
 from gha.capture.sampling import random_order
 from gha.errors import InputError
 
@@ -106,34 +107,45 @@ def test_batches_carry_a_batch_dimension(our_capture):
     torch.testing.assert_close(batch.camera.K[1], single.camera.K)
 
 
-def test_a_warm_cache_decodes_nothing(broken):
+def test_a_warm_cache_decodes_nothing(our_capture, monkeypatch):
     schedule = SampleSchedule(0, FRAMES, CAMERAS, 3, 2)
-    with FrameLoader(open_capture(broken), schedule, 64, workers=0) as loader:
+    with FrameLoader(open_capture(our_capture), schedule, 64, workers=0) as loader:
         first = next(loader)
-        for path in broken.glob("images/*/*"):
-            path.unlink()
+        monkeypatch.setattr(Image, "open", pytest.fail)
         order = [first.frame_id.index(frame) for frame in next(loader).frame_id]
         assert sorted(order) == [0, 1, 2]
 
 
-def test_the_cache_keeps_its_budget_and_never_grows_past_it():
-    cache = ImageCache(1000)
-    ramp = np.arange(600, dtype=np.uint16).astype(np.uint8).reshape(1, 20, 30)
-    assert cache.get("a", ramp.copy) is cache.get("a", pytest.fail)
-    cache.get("b", ramp.copy)
-    assert cache.used == 600
-    loads = []
-    cache.get("b", lambda: loads.append(1) or ramp.copy())
-    assert loads == [1]
+@pytest.mark.parametrize("cache_bytes", [0, 2**30])
+def test_a_picture_written_anew_while_training_is_read_anew(broken, cache_bytes):
+    schedule = SampleSchedule(0, FRAMES[:1], CAMERAS[:1])
+    with FrameLoader(open_capture(broken), schedule, None, workers=0, cache_bytes=cache_bytes) as loader:
+        assert next(loader).mask.unique().tolist() == [0, 255]
+        with Image.open(mask := next(broken.glob("images/2/mask_7.*"))) as picture:
+            darker = picture.point(lambda value: value // 5)
+        darker.save(mask)
+        assert next(loader).mask.unique().tolist() == [0, 51]
 
 
-def test_the_cache_keeps_one_value_of_a_uniform_picture():
-    cache = ImageCache(10)
-    array = cache.get("visible", lambda: np.full((1, 500, 500), 255, np.uint8))
-    assert array.shape == (1, 500, 500)
-    assert array.min() == 255
-    assert cache.used == 1
-    assert cache.get("visible", pytest.fail).sum() == 255 * 250_000
+THREADS_OF_A_LOADER = """
+import os, sys, torch
+from gha.capture import FrameLoader, SampleSchedule, open_capture
+
+torch.set_num_threads(4)
+(torch.ones(10**6) + 1).sum()  # the pool of this thread
+capture = open_capture(sys.argv[1])
+before = len(os.listdir("/proc/self/task"))
+with FrameLoader(capture, SampleSchedule(0, capture.frame_ids, capture.camera_ids, 2, 2), None, workers=3) as frames:
+    for _ in range(12):
+        next(frames)
+    print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads as Linux shows them")
+def test_workers_bring_no_threads_but_themselves(our_capture):
+    command = [sys.executable, "-c", THREADS_OF_A_LOADER, str(our_capture)]
+    assert int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) == 3
 
 
 def test_an_error_in_a_worker_reaches_the_caller(broken):

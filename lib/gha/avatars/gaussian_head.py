@@ -30,6 +30,9 @@ _SLACK = 0.03
 """Decimetres by which means may move, once arranged, before a Gaussian misses a network that should move it too. Shares
 fade to zero, so what the few that move farther miss is little."""
 
+_NECK_SLACK = 0.2
+"""Decimetres by which the neck may shift, once Gaussians are arranged, before one that should bend does not."""
+
 
 @limited(
     attributes_scale=at_least(0),
@@ -92,11 +95,15 @@ class _Arrangement:
         order: ids [N] of the Gaussians in the order of the division; None: they lie in it.
         division: how many of them expression moves, or pose, or both.
         nearest: landmark [mixed] nearest to each of those that both move.
+        in_neck: ids of those that may be in the neck; None: all.
+        head_share: what all others have [N], one above the neck and zero below; None as ``in_neck``.
     """
 
     order: Tensor | None
     division: Division
     nearest: Tensor
+    in_neck: Tensor | None = None
+    head_share: Tensor | None = None
 
     def sorted(self, values: Tensor) -> Tensor:
         """Rows [N, C] of Gaussians, in the order of the division."""
@@ -158,8 +165,16 @@ class GaussianHead(nn.Module):
         order, division, nearest = self.fields.divide(self.means, self.neutral_landmarks, _SLACK)
         for parameter in self.per_gaussian().values():
             parameter.copy_(parameter[order])
-        self._arranged = _Arrangement(None, division, nearest)
+        self._arranged = _Arrangement(None, division, nearest, *self._neck_part())
         return order
+
+    def _neck_part(self) -> tuple[Tensor | None, Tensor | None]:
+        """Ids of the Gaussians in the neck or near it, and the head's share [N] in all others."""
+        neck = self.fields.neck
+        if neck is None:
+            return None, None
+        above = neck.above(self.means, self.fields.encode_positions(self.means))
+        return (above.abs() < 0.5 * neck.config.length + _NECK_SLACK).nonzero()[:, 0], (above > 0).to(above)
 
     def _arrangement(self) -> _Arrangement:
         """While training, as :meth:`arrange` left it; otherwise exact."""
@@ -169,13 +184,16 @@ class GaussianHead(nn.Module):
 
     def forward(self, code: HeadCode, camera: Camera | None = None) -> Posed:
         """Gaussians in world space for codes with leading dimension B; features are over no background yet."""
-        encoded = self.fields.encode_positions(self.means)
-        color, change, displacement = self._blended(code, encoded)
+        arrangement, encoded = self._arrangement(), self.fields.encode_positions(self.means)
+        color, change, displacement = self._blended(code, encoded, arrangement)
         if self.latents is not None:
             color = torch.cat([color[..., :3], color[..., 3:] + self.latents], dim=-1)
         log_scale, quat, opacity = (self.config.attributes_scale * change).split(ATTRIBUTE_SIZES, dim=-1)
         means, quats = self._to_world(
-            self.means + displacement, normalize(self.quats + quat, dim=-1), encoded=encoded, code=code
+            self.means + displacement,
+            normalize(self.quats + quat, dim=-1),
+            head_share=self._head_share(encoded, arrangement),
+            code=code,
         )
         return Posed(
             gaussians=Gaussians(
@@ -187,17 +205,18 @@ class GaussianHead(nn.Module):
             )
         )
 
-    def _blended(self, code: HeadCode, encoded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _blended(self, code: HeadCode, encoded: Tensor, arrangement: _Arrangement) -> tuple[Tensor, Tensor, Tensor]:
         """What the networks make of an expression and a pose, each near or far from the landmarks.
 
         Args:
             code: with leading dimension B.
             encoded: positional encoding of the means [N, .].
+            arrangement: which networks move which Gaussians.
 
         Returns:
             Colours [B, N, color_size], change of the attributes [B, N, 8], displacement [B, N, 3] in decimetres.
         """
-        fields, arrangement = self.fields, self._arrangement()
+        fields = self.fields
         condition = fields.condition(code.expression, code.pose)
         expression, pose = condition.expression, condition.pose
         activation = no_activation if fields.config.color_activation == "original" else sigmoid_rgb
@@ -233,14 +252,23 @@ class GaussianHead(nn.Module):
         condition = fields.condition(code.expression, code.pose)
         return neutral + fields.expression_displacement(fields.encode_positions(neutral), condition)
 
-    def _to_world(self, points: Tensor, quats: Tensor, encoded: Tensor, code: HeadCode) -> tuple[Tensor, Tensor]:
+    def _head_share(self, encoded: Tensor, arrangement: _Arrangement) -> Tensor | None:
+        """Share of the head [N] in the motion of every Gaussian; None where there is no body."""
+        neck, part = self.fields.neck, arrangement.in_neck
+        if neck is None or part is None:
+            return None if neck is None else neck.head_share(self.means, encoded)
+        of_part = neck.head_share(self.means.index_select(0, part), encoded.index_select(0, part))
+        return arrangement.head_share.index_copy(0, part, of_part)
+
+    def _to_world(
+        self, points: Tensor, quats: Tensor, head_share: Tensor | None, code: HeadCode
+    ) -> tuple[Tensor, Tensor]:
         """Displaced canonical points [B, N, 3] and quaternions [B, N, 4] in world space."""
-        fields = self.fields
-        if fields.neck is None:
+        neck = self.fields.neck
+        if neck is None:
             head = axis_angle_to_quaternion(code.pose[..., None, :3])
             return code.to_world(points), quaternion_multiply(head.expand_as(quats), quats)
-        share = fields.neck.head_share(self.means, encoded)
-        return fields.neck.to_world(points, share, code), fields.neck.rotate(quats, share, code)
+        return neck.to_world(points, head_share, code), neck.rotate(quats, head_share, code)
 
     def _world_scale(self, code: HeadCode) -> Tensor:
         scale = code.scale[..., None, :]

@@ -60,10 +60,13 @@ class Neck(nn.Module):
         self.height.copy_(landmarks[CHIN, 1] - self.config.below_chin)
         self.body_pose.copy_(body_pose)
 
+    def above(self, points: Tensor, encoded: Tensor) -> Tensor:
+        """Decimetres [N] above the middle of the neck, of canonical points [N, 3] with their positional encoding."""
+        return points[:, 1] - self.height + self.shift(encoded)[:, 0]
+
     def head_share(self, points: Tensor, encoded: Tensor) -> Tensor:
         """Share of the head [N] in [0, 1] at canonical points [N, 3] with their positional encoding."""
-        above_neck = points[:, 1] - self.height + self.shift(encoded)[:, 0]
-        share = (0.5 + above_neck / self.config.length).clamp(0, 1)
+        share = (0.5 + self.above(points, encoded) / self.config.length).clamp(0, 1)
         return share.square() * (3 - 2 * share)
 
     def to_world(self, points: Tensor, share: Tensor, code: HeadCode) -> Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from gha.errors import InputError
+
+from .pixels import copy_pixels
 
 # left, top, width, height in pixels of the full-size image; may reach outside it.
 Window = tuple[int, int, int, int]
@@ -34,6 +34,7 @@ def decode(
     gray: bool,
     lowres: bool = False,
     window: Window | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Read a picture into uint8 [3 or 1, H, W].
 
@@ -44,8 +45,10 @@ def decode(
         gray: one channel instead of three.
         lowres: whether ``path`` is a small copy.
         window: part of the full-size picture that is read; zero outside the picture.
+        out: where to; a new array by default.
     """
     height, width = size
+    out = np.empty((1 if gray else 3, height, width), np.uint8) if out is None else out
     with _opened(path) as picture:
         _check_size(path, picture, full_size, lowres)
         mode = "L" if gray else "RGB"
@@ -56,16 +59,17 @@ def decode(
             converted = _converted(path, picture, mode)
         except (OSError, SyntaxError, ValueError) as error:
             raise InputError(f"{path}: found a damaged picture ({error}), expected a whole one") from error
-    array = np.asarray(_resized(_cropped(converted, window), width, height))
-    return array[None] if gray else np.ascontiguousarray(array.transpose(2, 0, 1))
+        copy_pixels(_resized(_cropped(converted, window), width, height), out)
+    return out
 
 
-def visible_everywhere(size: tuple[int, int], full_size: tuple[int, int], window: Window | None) -> np.ndarray:
+def fill_visible_everywhere(out: np.ndarray, full_size: tuple[int, int], window: Window | None) -> None:
     """The visible map uint8 [1, H, W] of a picture without padding: 255, but 0 where a window reaches outside."""
     if window is None:
-        return np.broadcast_to(np.uint8(255), (1, *size))
+        out[...] = 255
+        return
     picture = Image.new("L", (full_size[1], full_size[0]), 255)
-    return np.asarray(_resized(_cropped(picture, window), size[1], size[0]))[None]
+    copy_pixels(_resized(_cropped(picture, window), out.shape[2], out.shape[1]), out)
 
 
 def _opened(path: Path) -> Image.Image:
@@ -98,7 +102,7 @@ def _converted(path: Path, picture: Image.Image, mode: str) -> Image.Image:
         raise InputError(f"{path}: found pixel format {picture.mode}, expected 8 bits per channel")
     if mode == "L" and picture.mode in ("RGB", "RGBA"):
         return picture.getchannel(0)
-    return picture.convert(mode)
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _cropped(picture: Image.Image, window: Window | None) -> Image.Image:
@@ -115,36 +119,3 @@ def _resized(picture: Image.Image, width: int, height: int) -> Image.Image:
     if factor > 1 and picture.size == (width * factor, height * factor):
         return picture.reduce(factor)  # the exact mean over each block
     return picture.resize((width, height), Image.Resampling.LANCZOS)
-
-
-class ImageCache:
-    """Decoded pictures kept in memory up to a budget; safe to share between threads.
-
-    What has entered stays: frames are drawn uniformly, so that any eviction would only trade one hit for another.
-
-    Args:
-        budget: bytes the pictures may take together; 0 keeps nothing.
-    """
-
-    def __init__(self, budget: int) -> None:
-        self.budget = budget
-        self.used = 0
-        self._arrays: dict[tuple, np.ndarray] = {}
-        self._lock = Lock()
-
-    def get(self, key: tuple, load: Callable[[], np.ndarray]) -> np.ndarray:
-        """The read-only array under ``key``, loaded at first use."""
-        found = self._arrays.get(key)
-        if found is not None:
-            return found
-        array = load()
-        if array.min() == array.max():
-            # A visible map is mostly one value everywhere: keep that value only.
-            array = np.broadcast_to(array[:1, :1, :1].copy(), array.shape)
-        size = array.itemsize if 0 in array.strides else array.nbytes
-        array.flags.writeable = False
-        with self._lock:
-            if key not in self._arrays and self.used + size <= self.budget:
-                self._arrays[key] = array
-                self.used += size
-        return array

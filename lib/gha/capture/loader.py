@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import fields
 from types import TracebackType
 
 import torch
@@ -15,16 +15,19 @@ from gha.faces.code import HeadCode
 from gha.geometry import Camera
 
 from .frame import Frame
-from .images import ImageCache
+from .image_cache import ImageCache
 from .reader import Capture, Size
 from .sampling import Draw, SampleSchedule
+from .views import Pictures
 
 
 class FrameLoader(Iterator[Frame]):
     """Yields the batches of a schedule in order, for ever: batch after batch from ``start_step`` on.
 
-    Threads read ahead (decoding releases the interpreter lock, and threads need no fork); they touch pictures and
-    arrays only, never a compiled kernel. Use it as a context manager, or call :meth:`close`.
+    Threads read ahead (decoding releases the interpreter lock, and threads need no fork), each batch straight into the
+    memory that it is handed out in. They never call a compiled kernel, nor a PyTorch operator on pictures: each thread
+    would bring its own pool of threads for it, and once OpenMP counts more threads than there are cores, all pools put
+    theirs to sleep after every operator. Use it as a context manager, or call :meth:`close`.
 
     Args:
         capture: where frames are read.
@@ -80,15 +83,24 @@ class FrameLoader(Iterator[Frame]):
         self.close()
 
     def _read(self, draw: Draw) -> Frame:
-        frames = [self.capture.read(frame, cameras, self.size, cache=self.cache) for frame, cameras in draw]
-        batch = collate(frames)
-        return _pinned(batch) if self._pin else batch
+        cameras = [camera for _, camera_ids in draw for camera in camera_ids]
+        leading, size = (len(draw), len(draw[0][1])), self.capture.output_size(cameras, self.size)
+        pictures = tuple(
+            torch.empty(*leading, channels, *size, dtype=torch.uint8, pin_memory=self._pin) for channels in (3, 1, 1)
+        )
+        memory = Pictures(*(pixels.numpy() for pixels in pictures))
+        frames = [
+            self.capture.read(frame, camera_ids, size, cache=self.cache, out=memory[item])
+            for item, (frame, camera_ids) in enumerate(draw)
+        ]
+        return collate(frames, pictures)
 
 
-def collate(frames: Sequence[Frame]) -> Frame:
+def collate(frames: Sequence[Frame], pictures: tuple[Tensor, Tensor, Tensor] | None = None) -> Frame:
     """Put frames of equal sizes into one, with a batch dimension in front of every tensor.
 
-    ``frame_id`` becomes the list of B names and ``camera_ids`` the tuple of B tuples.
+    ``frame_id`` becomes the list of B names and ``camera_ids`` the tuple of B tuples. ``pictures`` are image, mask and
+    visible map of the batch, where they lie side by side already.
     """
     first = frames[0]
 
@@ -100,10 +112,11 @@ def collate(frames: Sequence[Frame]) -> Frame:
         for f in fields(HeadCode)
         if getattr(first.code, f.name) is not None
     }
+    if pictures is None:
+        names = ("image", "mask", "visible")
+        pictures = tuple(stack(lambda frame, name=name: getattr(frame, name)) for name in names)
     return Frame(
-        image=stack(lambda frame: frame.image),
-        mask=stack(lambda frame: frame.mask),
-        visible=stack(lambda frame: frame.visible),
+        *pictures,
         camera=Camera(
             stack(lambda frame: frame.camera.w2c),
             stack(lambda frame: frame.camera.K),
@@ -114,13 +127,4 @@ def collate(frames: Sequence[Frame]) -> Frame:
         landmarks=stack(lambda frame: frame.landmarks),
         frame_id=[frame.frame_id for frame in frames],
         camera_ids=tuple(frame.camera_ids for frame in frames),
-    )
-
-
-def _pinned(batch: Frame) -> Frame:
-    return replace(
-        batch,
-        image=batch.image.pin_memory(),
-        mask=batch.mask.pin_memory(),
-        visible=batch.visible.pin_memory(),
     )

@@ -16,10 +16,11 @@ from gha.geometry import Camera
 
 from . import layout
 from .frame import Frame
-from .images import ImageCache, Window
+from .image_cache import ImageCache
+from .images import Window
 from .info import CaptureInfo, Split
 from .tracking import read_camera, read_params, read_points, sample_face_points
-from .views import ViewReader
+from .views import Pictures, ViewReader
 
 Size = int | tuple[int, int] | None
 
@@ -139,6 +140,7 @@ class Capture:
         lowres: Literal["auto", "never"] = "auto",
         crop: Window | None = None,
         cache: ImageCache | None = None,
+        out: Pictures | None = None,
     ) -> Frame:
         """Read one frame as seen by V cameras; decodes nothing else.
 
@@ -149,6 +151,7 @@ class Capture:
             lowres: ``"auto"`` takes the small copies where they are large enough, ``"never"`` does not.
             crop: left, top, width, height in full-size pixels; outside the image everything is 0.
             cache: keeps decoded pictures for the next call.
+            out: memory that the frame's pictures are put into; new by default. Must have the size asked for.
 
         Returns:
             A frame of uint8 pictures on the host, with the recorded background and cameras that fit.
@@ -157,12 +160,13 @@ class Capture:
         shape = self.output_size(camera_ids, size, crop)
         cache = cache or ImageCache(0)
         allow_lowres = lowres == "auto" and crop is None
-        views = [self._views.read(frame_id, camera, shape, allow_lowres, crop, cache) for camera in camera_ids]
-        image, mask, visible = (torch.from_numpy(np.stack(pictures)) for pictures in zip(*views, strict=True))
+        out = Pictures.empty(len(camera_ids), shape) if out is None else out
+        for view, camera in enumerate(camera_ids):
+            self._views.read(frame_id, camera, allow_lowres, crop, cache, out[view])
         return Frame(
-            image=image,
-            mask=mask,
-            visible=visible,
+            image=torch.from_numpy(out.image),
+            mask=torch.from_numpy(out.mask),
+            visible=torch.from_numpy(out.visible),
             camera=self.cameras(camera_ids, shape, frame_id, crop),
             code=self.codes([frame_id])[0],
             landmarks=self.landmarks(frame_id),

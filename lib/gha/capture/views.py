@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +12,32 @@ import numpy as np
 from gha.errors import InputError
 
 from . import layout
-from .images import ImageCache, Window, decode, picture_size, visible_everywhere
+from .image_cache import ImageCache
+from .images import Window, decode, fill_visible_everywhere, picture_size
 from .layout import ImageKind
 
-View = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+@dataclass(frozen=True)
+class Pictures:
+    """Memory for the pixels of V views, uint8.
+
+    Attributes:
+        image: [..., V, 3, H, W].
+        mask, visible: [..., V, 1, H, W].
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    visible: np.ndarray
+
+    @classmethod
+    def empty(cls, views: int, size: tuple[int, int]) -> Pictures:
+        """For ``views`` views of height and width ``size``; the content is undefined."""
+        return cls(*(np.empty((views, channels, *size), np.uint8) for channels in (3, 1, 1)))
+
+    def __getitem__(self, index: int) -> Pictures:
+        """One item along the first dimension."""
+        return Pictures(self.image[index], self.mask[index], self.visible[index])
 
 
 class ViewReader:
@@ -45,34 +68,34 @@ class ViewReader:
         self,
         frame_id: str,
         camera_id: str,
-        size: tuple[int, int],
         allow_lowres: bool,
         crop: Window | None,
         cache: ImageCache,
-    ) -> View:
-        """Image [3, H, W], mask [1, H, W] and visible map [1, H, W] as uint8.
+        out: Pictures,
+    ) -> None:
+        """Fill in image, mask and visible map of one view.
 
         Args:
             frame_id: which frame.
             camera_id: which camera.
-            size: height and width of the result.
             allow_lowres: take the small copies where they are large enough.
             crop: part of the full-size picture, or None for all of it.
             cache: where decoded pictures are kept.
+            out: image [3, H, W], mask [1, H, W] and visible map [1, H, W]; their size is that of the result.
         """
-        pictures = []
-        for kind in ("image", "mask", "visible"):
+        size, full_size = out.image.shape[-2:], self.resolution(camera_id)
+        kinds: dict[ImageKind, np.ndarray] = {"image": out.image, "mask": out.mask, "visible": out.visible}
+        for kind, pixels in kinds.items():
             path, is_lowres = self._choose_file(kind, frame_id, camera_id, size, allow_lowres)
-            full_size = self.resolution(camera_id)
             if path is None:
-                pictures.append(visible_everywhere(size, full_size, crop))
+                fill_visible_everywhere(pixels, full_size, crop)
                 continue
-            load = partial(decode, path, size, full_size, kind != "image", lowres=is_lowres, window=crop)
-            pictures.append(cache.get((path, size, crop), load))
-        if crop is None and not pictures[1].any():
+            gray = kind != "image"
+            read = partial(decode, path, size, full_size, gray, is_lowres, crop)
+            cache.fill(path, (size, crop), lambda pixels, read=read: read(out=pixels), pixels)
+        if crop is None and not out.mask.any():
             path = self._full_size_file("mask", frame_id, camera_id)
             raise InputError(f"{path}: found an empty mask, expected the subject in it")
-        return pictures[0], pictures[1], pictures[2]
 
     def _choose_file(
         self, kind: ImageKind, frame_id: str, camera_id: str, size: tuple[int, int], allow_lowres: bool

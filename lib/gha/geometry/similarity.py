@@ -25,7 +25,9 @@ def world_to_canonical(points: Tensor, pose: Tensor, scale: Tensor, rotation: Te
 
 
 def transform(points: Tensor, matrices: Tensor) -> Tensor:
-    """Apply matrices [..., 3, 3] to points [..., N, 3]; elementwise, because a product may run in reduced precision."""
+    """Apply matrices [..., 3, 3] to points [..., N, 3]; on a GPU elementwise: there a product may be in TF32."""
+    if not points.is_cuda:
+        return points @ matrices.mT
     return (points[..., None, :] * matrices[..., None, :, :]).sum(-1)
 
 

@@ -12,6 +12,8 @@ from torch.nn.functional import interpolate, pixel_shuffle
 
 from gha.limits import Limit, limited
 
+from .bicubic import enlarge_bicubic
+
 
 @limited(
     capacity=Limit(
@@ -92,7 +94,7 @@ class SuperResolutionDecoder(nn.Module, ABC):
         color, alpha_out = self.details(torch.cat([features, alpha], dim=1)).split([3, 1], dim=1)
         if self.config.residual:
             coarse = torch.cat([features[:, :3], alpha], dim=1)
-            enlarged = interpolate(coarse, scale_factor=self.upscale, mode="bicubic", align_corners=False)
+            enlarged = enlarge_bicubic(coarse, self.upscale)
             return color + enlarged[:, :3], (alpha_out + enlarged[:, 3:]).clamp(0, 1)
         alpha_out = torch.sigmoid(alpha_out)
         return torch.sigmoid(color) * alpha_out, alpha_out

@@ -81,15 +81,18 @@ class MLP(nn.Module):
     ) -> Tensor:
         if index not in (0, self.skip_layer):
             return layer(hidden)
-        if hidden is not None:
-            points = torch.cat([hidden, points.expand(*hidden.shape[:-1], -1)], dim=-1)
-        if condition is None:
-            return layer(points)
-        of_points, of_condition = layer.weight.split([points.shape[-1], self.condition_size], dim=1)
-        bias = linear(condition, of_condition, layer.bias)
-        if bias.numel() == layer.out_features:  # one condition for all points: it is the bias of a single product
-            return linear(points, of_points, bias.view(-1))
-        return linear(points, of_points) + bias[..., None, :]
+        sizes = [layer.in_features - self.input_size - self.condition_size, self.input_size, self.condition_size]
+        of_hidden, of_points, of_condition = layer.weight.split(sizes, dim=1)
+        bias = layer.bias
+        if condition is not None:
+            bias = linear(condition, of_condition, bias)
+            if bias.numel() == layer.out_features:  # one condition for all points: it is the bias of a single product
+                bias = bias.view(-1)
+        out = linear(points, of_points, bias) if bias.dim() == 1 else linear(points, of_points) + bias[..., None, :]
+        if hidden is None:
+            return out
+        # A second product costs less than a copy of both inputs side by side, whose gradient is taken apart again.
+        return out + linear(hidden, of_hidden)
 
     @property
     def last_layer(self) -> nn.Linear:

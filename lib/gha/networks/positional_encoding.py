@@ -40,8 +40,12 @@ class _Encoding(Function):
         encoded = x.new_empty(*x.shape[:-1], 1 + 2 * frequencies, x.shape[-1])
         raw, sine, cosine = _parts(encoded)
         raw.copy_(x)
-        torch.sin(angles, out=sine)
-        torch.cos(angles, out=cosine)
+        if x.is_cuda:
+            torch.sin(angles, out=sine)
+            torch.cos(angles, out=cosine)
+        else:  # vectorised only where it writes one number after the other
+            sine.copy_(torch.sin(angles))
+            cosine.copy_(torch.cos(angles))
         encoded = encoded.flatten(-2)
         ctx.frequencies = frequencies
         ctx.save_for_backward(encoded)
