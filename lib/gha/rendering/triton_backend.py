@@ -85,7 +85,7 @@ class _Blend(Function):
         size: tuple[int, int],
         options: RenderOptions,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.options = options
+        ctx.options, ctx.tuning = options, TUNING
         opacities, features = opacities.contiguous(), features.contiguous()
         footprints = (means2d, conics, radii, depth, opacities)
         saves = any(ctx.needs_input_grad)
@@ -107,7 +107,7 @@ class _Blend(Function):
             grad_image = alpha.new_zeros(sets, views, features.shape[-1], *size)
         incoming = (gradient if gradient is None else gradient.contiguous() for gradient in (grad_alpha, grad_depth))
         incoming = (grad_image.contiguous(), *incoming)
-        gradients = unblend(ctx.tiles, features, background, ctx.trace, incoming, ctx.options, TUNING)
+        gradients = unblend(ctx.tiles, features, background, ctx.trace, incoming, ctx.options, ctx.tuning)
         of_background = (grad_image * (1 - alpha)).sum((0, 1, 3, 4)) if ctx.needs_input_grad[5] else None
         return (*gradients, of_background, None, None, None)
 

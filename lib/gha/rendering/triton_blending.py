@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .options import RenderOptions
-from .triton_blocks import LEAST, alphas, load_features, load_footprints, tile_pixels, transmittances
+from .triton_blocks import LEAST, alphas, load_features, load_footprints, multiply, tile_pixels
 from .triton_tiles import TileLists
 from .triton_tuning import Tuning
 
@@ -130,8 +130,11 @@ def _blend(
         values = load_features(features, gaussian + shift, channel, channels, listed)
         footprint = load_footprints(footprints, gaussian, listed)
         alpha = alphas(column, row, footprint, alpha_cap)
-        behind, weight = transmittances(alpha, before)
-        colors = tl.dot(tl.trans(values), weight, colors, input_precision=PRECISION)
+        # Behind each Gaussian, whether drawn or not. The first behind which less than the bound is left ends its pixel:
+        # neither it nor what follows has a weight.
+        behind = before[None, :] * tl.cumprod(1 - alpha, axis=0)
+        weight = tl.where(behind >= LEAST, behind * (alpha / (1 - alpha)), 0.0)
+        colors += multiply(tl.trans(values), weight, PRECISION)
         coverage += tl.sum(weight, axis=0)
         depth_sum += tl.sum(weight * footprint[6][:, None], axis=0)
         before = tl.min(behind, axis=0)

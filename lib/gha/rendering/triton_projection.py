@@ -270,7 +270,13 @@ def _to_camera(center: tl.tuple, pose: tl.tuple, shift: tl.tuple) -> tuple:
 
 @triton.jit
 def _is_usable(
-    center: tl.tuple, quat: tl.tuple, scale: tl.tuple, opacity: tl.tensor, point: tl.tuple, lens: tl.tuple, near: tl.tensor
+    center: tl.tuple,
+    quat: tl.tuple,
+    scale: tl.tuple,
+    opacity: tl.tensor,
+    point: tl.tuple,
+    lens: tl.tuple,
+    near: tl.tensor,
 ) -> tl.tensor:
     """Whether geometry is finite, in front of the camera and not too large; comparisons with NaN are false."""
     values = (center[0] + center[1] + center[2]) + (scale[0] + scale[1] + scale[2]) + opacity

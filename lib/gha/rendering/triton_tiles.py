@@ -82,7 +82,7 @@ def list_tiles(
     inputs = (order, means2d.contiguous(), conics.contiguous(), radii.contiguous(), depth.contiguous(), opacities)
     sizes = {"TILE_WIDTH": tuning.tile_width, "TILE_HEIGHT": tuning.tile_height, "BLOCK": _BLOCK}
     grid = (triton.cdiv(total, _BLOCK),)
-    budget = pair_budget(depth.device, images, count, columns, rows, tuning.tile_width)
+    budget = pair_budget(depth.device, images, count, *size, tuning.tile_width, tuning.tile_height)
     with torch.cuda.device_of(depth):
         _count_tiles[grid](*inputs, footprints, counts, total, count, views, columns, rows, num_warps=2, **sizes)
         ends = counts.cumsum(0)

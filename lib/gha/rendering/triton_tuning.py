@@ -19,11 +19,11 @@ class Tuning:
     """
 
     tile_width: int = 16
-    tile_height: int = 16
-    chunk: int = 32
+    tile_height: int = 8
+    chunk: int = 16
     channels: int = 32
-    forward_warps: int = 8
-    backward_warps: int = 8
+    forward_warps: int = 4
+    backward_warps: int = 4
 
     @property
     def pixels(self) -> int:
