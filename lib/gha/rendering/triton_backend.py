@@ -39,8 +39,8 @@ def is_usable() -> bool:
 
     try:
         device = torch.device("cuda")
-        means, quats, scales, features = (torch.ones(1, 1, width, device=device) for width in (3, 4, 3, 1))
-        camera = Camera(torch.eye(4, device=device)[None, None], torch.eye(3, device=device)[None, None], 8, 8)
+        means, quats, scales, features = (torch.ones(1, 1, width, device=device) for width in (3, 4, 3, 32))
+        camera = Camera(torch.eye(4, device=device)[None, None], torch.eye(3, device=device)[None, None], 16, 16)
         rasterize(Gaussians(means, quats, scales, features[..., 0], features), camera, None, RenderOptions())
     except (ImportError, RuntimeError, OSError, TritonError, subprocess.SubprocessError) as error:
         logger.warning("Triton does not work here (%s)", error)

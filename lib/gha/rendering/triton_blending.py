@@ -76,7 +76,7 @@ def blend(
     return image, alpha, depth, trace
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["gaussian_count", "views", "height", "columns", "tiles_per_image"])
 def _blend(
     starts: tl.tensor,
     gaussians: tl.tensor,

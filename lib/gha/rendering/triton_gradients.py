@@ -68,7 +68,7 @@ def unblend(
         return sum_rows(tiles, features, rows, views, tuning)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["gaussian_count", "views", "height", "columns", "tiles_per_image"])
 def _unblend(
     starts: tl.tensor,
     gaussians: tl.tensor,

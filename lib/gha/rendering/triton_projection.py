@@ -83,7 +83,7 @@ class _Project(Function):
         return (*gradients, None, None, None, None, None)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["gaussian_count", "views", "width", "height"])
 def _project(
     means: tl.tensor,
     quats: tl.tensor,
@@ -136,7 +136,7 @@ def _project(
     tl.store(radii + out * 2 + 1, tl.where(drawn, radius_y, 0.0), mask=live)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["gaussian_count", "views", "width", "height"])
 def _unproject(
     means: tl.tensor,
     quats: tl.tensor,

@@ -49,7 +49,7 @@ def sum_rows(
     return of_means2d, of_conics, of_depth, of_opacities, of_features
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["gaussian_count", "views", "columns", "tiles_per_image"])
 def _sum_moments(
     spans: tl.tensor,
     tiles: tl.tensor,
@@ -109,7 +109,7 @@ def _sum_moments(
     tl.store(of_opacities + tl.program_id(1) * gaussian_count + index, of_opacity, mask=live)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["gaussian_count", "views"])
 def _sum_features(
     spans: tl.tensor,
     feature_rows: tl.tensor,

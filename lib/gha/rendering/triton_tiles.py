@@ -102,7 +102,7 @@ def list_tiles(
     return TileLists((columns, rows), footprints, spans, tiles, starts, gaussians, lists.indices, budget)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["total", "gaussian_count", "views", "columns", "rows"])
 def _count_tiles(
     order: tl.tensor,
     means2d: tl.tensor,
@@ -147,7 +147,7 @@ def _count_tiles(
     tl.store(row + 6, tl.load(depth + gaussian, mask=drawn, other=0.0), mask=drawn)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["total", "gaussian_count", "views", "capacity", "columns", "rows"])
 def _list_pairs(
     order: tl.tensor,
     means2d: tl.tensor,
@@ -202,7 +202,7 @@ def _list_pairs(
         slot += across
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["capacity", "tile_count"])
 def _start_tiles(
     sorted_tiles: tl.tensor,
     pairs: tl.tensor,
