@@ -55,9 +55,8 @@ class PairBudget:
         """The capacity for the next picture; ``ends`` [M] int64 are running numbers of pairs, read only if need be."""
         self._is_current = False
         if _is_capturing():
-            if not self.capacity:
-                raise InputError("a CUDA graph can be captured only after one picture of its kind was drawn outside it")
-        elif not self.capacity:
+            return self.capacity
+        if not self.capacity:
             self._grow(int(ends[-1]))
         elif self._is_due and (self._arrival is None or self._arrival.query()):
             self._read()
@@ -129,6 +128,8 @@ def pair_budget(device: torch.device, *kind: int) -> PairBudget:
     """The budget of pictures of a kind: their number, size and number of Gaussians."""
     key = (device, *kind)
     if key not in _budgets:
+        if _is_capturing():
+            raise InputError("a CUDA graph can be captured only after one picture of its kind was drawn outside it")
         _budgets[key] = PairBudget(torch.zeros(2, dtype=torch.int64, device=device))
     return _budgets[key]
 
