@@ -78,6 +78,7 @@ def test_sizes_the_kernel_does_not_know():
 @pytest.mark.parametrize(("batch", "count"), [(1, 1000), (3, 129)])
 @torch.no_grad()
 def test_networks_of_a_head_on_a_gpu(kind, dtype, tolerance, batch, count):
+    torch.compiler.reset()  # PyTorch gives up on functions that it has compiled for too many networks
     mlps, points = trained_looking(kind, torch.randn(count, 128), "cuda")
     condition = torch.randn(batch, 64, device="cuda")
     fused = build_playback_networks(mlps, points, dtype)

@@ -1,8 +1,8 @@
 """Playback's networks on a GPU by one kernel for up to three layers: hidden activations stay in registers.
 
-A program takes a tile of points. Two layers are evaluated together, as attention is: some channels of the first are made
-and at once multiplied with their share of the second's weights, which are read from the cache as they are needed. What
-:class:`PlaybackMLP` does layer by layer is the reference.
+A program takes a tile of points. Two layers are evaluated together, as attention is: some channels of the first are
+made and at once multiplied with their share of the second's weights, which are read from the cache as they are needed.
+What :class:`PlaybackMLP` does layer by layer is the reference.
 """
 
 from __future__ import annotations
