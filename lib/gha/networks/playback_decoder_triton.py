@@ -21,7 +21,7 @@ from .decoder import DecoderConfig
 
 logger = logging.getLogger(__name__)
 
-_COLUMNS = 64
+_COLUMNS = 128
 """Coarse pixels of a row, sixteen times as many fine ones of four rows, of which a program makes one row."""
 _VALUES, _PROGRAMS = 4096, 1056
 """Values whose moments a program sums at a time, and programs: eight for each of an H200's multiprocessors."""
@@ -48,7 +48,9 @@ class Finish(nn.Module):
         super().__init__()
         self.predict_alpha, self.shuffled = config.predict_alpha, output is None
         weight, last_bias = (bias[:0], bias[:0]) if output is None else (x.detach().float() for x in output)
-        self.register_buffer("bias", None if bias is None else bias.detach().float().clone())
+        affine = None if bias is None else torch.stack([torch.ones_like(bias), bias.detach()])[None].float()
+        self.register_buffer("affine", affine)
+        self.register_buffer("black", weight.new_zeros(3))
         self.register_buffer("weight", weight.detach().clone().contiguous())
         self.register_buffer("last_bias", last_bias.detach().clone())
 
@@ -61,16 +63,10 @@ class Finish(nn.Module):
             alpha: [B, 1, h, w].
             background: RGB.
         """
-        if self.bias is None:
-            scale, shift = normalization(x)
-        else:
-            shift = self.bias.expand(len(x), -1)
-            scale = torch.ones_like(shift)
-        if background is None:
-            background = features.new_zeros(3)
-        affine = torch.stack([scale, shift], dim=1)
+        affine = normalization(x) if self.affine is None else self.affine.expand(len(x), -1, -1)
+        color = self.black if background is None else background
         kind = self.shuffled, self.predict_alpha
-        return _finish(x, affine, self.weight, self.last_bias, features, alpha, background, *kind)
+        return _finish(x, affine, self.weight, self.last_bias, features, alpha, color, *kind)
 
 
 class FusedNormalization(nn.Module):
@@ -78,15 +74,15 @@ class FusedNormalization(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same size and type as ``x`` [B, C, H, W]."""
-        scale, shift = normalization(x)
-        return (x * scale[..., None, None] + shift[..., None, None]).relu().to(x.dtype)
+        scale, shift = normalization(x)[..., None, None].unbind(1)
+        return (x * scale + shift).relu().to(x.dtype)
 
 
-def normalization(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Factors and summands [B, C] in float32 that InstanceNorm amounts to for x [B, C, H, W]."""
+def normalization(x: Tensor) -> Tensor:
+    """Factors and summands [B, 2, C] in float32 that InstanceNorm amounts to for x [B, C, H, W]."""
     mean, square = (_moments(x).sum(1) / x[0, 0].numel()).unbind(1)
     scale = torch.rsqrt((square - mean.square()).clamp_min(0) + 1e-5)
-    return scale, -mean * scale
+    return torch.stack([scale, -mean * scale], dim=1)
 
 
 @torch.library.custom_op(
@@ -111,7 +107,7 @@ def _finish(
     pixels = x.contiguous(memory_format=torch.channels_last)
     tensors = pixels, affine.contiguous(), weight, last_bias, features.contiguous(), alpha.contiguous(), background
     constants: dict[str, Any] = {
-        "CHANNELS": x.shape[1],
+        "CHANNELS": affine.shape[2],
         "OUTPUTS": 4 if predict_alpha else 3,
         "SHUFFLED": shuffled,
         "COLUMNS": _COLUMNS,
@@ -245,15 +241,16 @@ def _enlarge(
 
     Cubic interpolation for a REACH of two coarse pixels, linear for one.
     """
-    from_row = (row % 4).to(tl.float32) / 4 - 0.375
+    first = row // 4 - (row % 4 < 2).to(tl.int32)  # of the two coarse rows that the fine one lies between
+    from_first = (row - 4 * first).to(tl.float32) / 4 - 0.375
     from_column = tl.arange(0, 4).to(tl.float32) / 4 - 0.375
     enlarged = tl.zeros([column.shape[0], 4], tl.float32)
     for across in tl.static_range(-REACH, REACH + 1):
         x = tl.minimum(tl.maximum(column + across, 0), width - 1)
         values = tl.zeros([column.shape[0]], tl.float32)
-        for down in tl.static_range(-REACH, REACH + 1):
-            y = tl.minimum(tl.maximum(row // 4 + down, 0), height - 1)
-            values += _share(from_row - down, REACH) * tl.load(plane + y * width + x)
+        for down in tl.static_range(1 - REACH, REACH + 1):
+            y = tl.minimum(tl.maximum(first + down, 0), height - 1)
+            values += _share(from_first - down, REACH) * tl.load(plane + y * width + x)
         enlarged += values[:, None] * _share(from_column - across, REACH)[None, :]
     return enlarged
 

@@ -1,4 +1,4 @@
-"""Playback's networks on a GPU by one kernel for up to three layers: hidden activations stay in registers.
+"""Playback's networks on a GPU by one kernel for up to three layers, whose activations stay in registers.
 
 A program takes a tile of points. Two layers are evaluated together, as attention is: some channels of the first are
 made and at once multiplied with their share of the second's weights, which are read from the cache as they are needed.
@@ -279,10 +279,9 @@ def _activate(values: tl.tensor) -> tl.tensor:
 def works(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the kernel compiles and runs here: it needs a C compiler, the headers of Python and a recent GPU."""
     try:
-        for width in WIDTHS:
-            mlp = MLP(3, MOST_HIDDEN_LAYERS * [width], 3, 2).to(device)
-            network = PlaybackMLP(mlp, torch.zeros(1, 3, device=device), dtype)
-            FusedNetworks([network])(torch.zeros(1, 2, device=device))
+        mlp = MLP(3, MOST_HIDDEN_LAYERS * [max(WIDTHS)], 3, 2).to(device)  # smaller networks need less
+        network = PlaybackMLP(mlp, torch.zeros(1, 3, device=device), dtype)
+        FusedNetworks([network])(torch.zeros(1, 2, device=device))
     except (TritonError, RuntimeError, OSError, subprocess.SubprocessError) as error:
         logger.warning("networks are evaluated layer by layer, which is slower: %s", error)
         return False
