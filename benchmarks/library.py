@@ -1,13 +1,21 @@
-"""The library's avatars as they are timed: presets built on a scene, decoders in a chosen precision."""
+"""The library's avatars as they are timed: presets built on a scene, as trained and in their forms for playback."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import torch
-from scene import CHANNELS, EXPRESSIONS, Scene
+from scene import EXPRESSIONS, Scene
 
-from gha.avatars import GaussianHead, GaussianHeadConfig
+from gha.avatars import (
+    GaussianHead,
+    GaussianHeadConfig,
+    PlaybackHead,
+    PlaybackOptions,
+    prepare_for_playback,
+)
+from gha.avatars.acceleration import CompileMode
 from gha.avatars.fields import FieldsConfig
 from gha.avatars.gaussian_head import GaussianSeeds
 from gha.errors import InputError
@@ -16,16 +24,24 @@ from gha.rendering.gaussian_rendering import BACKENDS, render_gaussians
 
 logger = logging.getLogger(__name__)
 
-LIGHT_DECODER = DecoderConfig(upsampling="pixel_shuffle")
 PRESETS: dict[str, tuple[FieldsConfig, GaussianHeadConfig]] = {
     "default": (FieldsConfig(), GaussianHeadConfig()),
     "preset original": (
         FieldsConfig(body=False, pose_deform_scale=0.3, color_activation="original"),
         GaussianHeadConfig(latents=False, decoder=ORIGINAL_DECODER),
     ),
-    "light decoder": (FieldsConfig(), GaussianHeadConfig(decoder=LIGHT_DECODER)),
+    "pixel shuffle": (FieldsConfig(), GaussianHeadConfig(decoder=DecoderConfig(upsampling="pixel_shuffle"))),
+    "light decoder": (FieldsConfig(), GaussianHeadConfig(decoder=DecoderConfig(upsampling="light"))),
 }
 DECODERS = {name: head.decoder for name, (_, head) in PRESETS.items()}
+FORMS: dict[str, tuple[CompileMode, bool]] = {
+    "playback": ("off", True),
+    "playback without graphs": ("off", False),
+    "compiled": ("default", True),
+    "compiled without graphs": ("default", False),
+    "autotuned": ("max-autotune-no-cudagraphs", True),
+}
+"""How playback is accelerated: compilation, and whether kernels are launched as CUDA graphs."""
 
 
 def build_head(scene: Scene, preset: str) -> GaussianHead:
@@ -41,11 +57,12 @@ def build_head(scene: Scene, preset: str) -> GaussianHead:
     return head.to(scene.device)
 
 
-def build_decoder(scene: Scene, variant: str, precision: str) -> SuperResolutionDecoder:
-    """A decoder alone."""
-    decoder = SuperResolutionDecoder(CHANNELS, DECODERS[variant]).to(scene.device)
-    set_precision(decoder, precision, scene.device)
-    return decoder
+def build_playback(head: GaussianHead, form: str, precision: str) -> PlaybackHead:
+    """A head in one of its forms for playback: all in float32 ("fp32"), or as on a GPU ("bf16")."""
+    torch.compiler.reset()  # PyTorch gives up on functions that it has compiled for too many heads
+    options = PlaybackOptions.fast("cpu" if precision == "fp32" else "cuda")
+    compile_mode, graph = FORMS[form]
+    return prepare_for_playback(head, replace(options, compile=compile_mode, graph=graph))
 
 
 def set_precision(decoder: SuperResolutionDecoder, precision: str, device: torch.device) -> None:

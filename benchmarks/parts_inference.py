@@ -5,23 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from baseline import Generator, Trainer, render_frame
 from baseline_networks import Upsampler
 from floor import count_flop, decoder_traffic, floor_ms
-from library import DECODERS, PRESETS, build_decoder, build_head, set_precision, working_backends
+from library import DECODERS, build_head, build_playback, set_precision, working_backends
 from rows import ORIGINAL, Row
 from scene import UPSCALE, Scene
 from timing import Stopwatch
+from torch import Tensor
 
-from gha.avatars import render_avatar
+from gha.avatars import AvatarImage, FramePlayer, GaussianHead, PlaybackHead, render_avatar
+from gha.faces.code import HeadCode
 from gha.geometry import Camera
 from gha.rendering import Gaussians, RenderOptions, render_gaussians
 
 logger = logging.getLogger(__name__)
 
 SPLAT_OPTIONS = RenderOptions(alpha_cap=0.999)  # gsplat's, so that all back ends draw the same
+Decode = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Draw = Callable[[HeadCode, Camera, Tensor], AvatarImage]
 SPLAT_INPUTS = ("means", "quats", "scales", "opacities", "features")
 
 
@@ -33,6 +38,8 @@ class Bench:
         scene: Gaussians, codes, camera, sizes.
         stopwatch: how often, and where.
         precisions: of the library's decoder: "fp32", "bf16".
+        presets: of avatars, by name.
+        forms: for playback, by name, beside what was trained.
         backends: of splatting alone, by name; empty: all that work on the device.
         workers: threads of the library's loader.
     """
@@ -40,8 +47,16 @@ class Bench:
     scene: Scene
     stopwatch: Stopwatch
     precisions: tuple[str, ...]
+    presets: tuple[str, ...]
+    forms: tuple[str, ...]
     backends: tuple[str, ...]
     workers: int
+
+    def playbacks(self, head: GaussianHead, name: str) -> Iterator[tuple[str, str, PlaybackHead]]:
+        """Label, precision and head of every form for playback that is asked for, one after the other."""
+        for form in self.forms:
+            for precision in self.precisions:
+                yield f"{name}, {form}", precision, build_playback(head, form, precision)
 
     def sizes(self) -> tuple[int, int]:
         """Resolution and number of Gaussians."""
@@ -52,11 +67,14 @@ class Bench:
 def generate_rows(bench: Bench) -> Iterator[Row]:
     """From a code to posed Gaussians."""
     scene, code = bench.scene, bench.scene.code
-    for name in ("default", "preset original", ORIGINAL):
+    for name in (*bench.presets, ORIGINAL):
         head = Generator(scene) if name == ORIGINAL else build_head(scene, name)
         floor = floor_ms(scene.device, count_flop(lambda head=head: head(code)))
         measured = bench.stopwatch.measure(lambda head=head: head(code))
         yield Row.of("generate", name, "fp32", *bench.sizes(), measured, floor)
+        for label, precision, played in () if name == ORIGINAL else bench.playbacks(head, name):
+            measured = bench.stopwatch.measure(lambda played=played: played(code))
+            yield Row.of("generate", label, precision, *bench.sizes(), measured, floor)
 
 
 def splat_rows(bench: Bench) -> Iterator[Row]:
@@ -102,16 +120,26 @@ def decode_rows(bench: Bench) -> Iterator[Row]:
     """From feature splats to a picture."""
     scene = bench.scene
     features, alpha = scene.splats
-    for name in DECODERS:
-        for precision in bench.precisions:
-            decoder = build_decoder(scene, name, precision)
-            floor = _decoder_floor(bench, lambda decoder=decoder: decoder(features, alpha), name)
-            measured = bench.stopwatch.measure(lambda decoder=decoder: decoder(features, alpha))
-            yield Row.of("decode", name, precision, scene.resolution, None, measured, floor)
+    for name in bench.presets:
+        head = build_head(scene, name)
+        floor = _decoder_floor(bench, lambda head=head: head.decode(features, alpha), name)
+        for label, precision, decode in _decoders(bench, head, name):
+            measured = bench.stopwatch.measure(lambda decode=decode: decode(features, alpha))
+            yield Row.of("decode", label, precision, scene.resolution, None, measured, floor)
     over_white, upsampler = features + (1 - alpha), Upsampler().to(scene.device)
     floor = _decoder_floor(bench, lambda: upsampler(over_white), ORIGINAL)
     measured = bench.stopwatch.measure(lambda: upsampler(over_white))
     yield Row.of("decode", ORIGINAL, "fp32", scene.resolution, None, measured, floor)
+
+
+def _decoders(bench: Bench, head: GaussianHead, name: str) -> Iterator[tuple[str, str, Decode]]:
+    """Label, precision and function of every way to decode: as trained, and in the forms for playback."""
+    for precision in bench.precisions:
+        trained = build_head(bench.scene, name)
+        set_precision(trained.decoder, precision, bench.scene.device)
+        yield name, precision, trained.decode
+    for label, precision, played in bench.playbacks(head, name):
+        yield label, precision, played.decode
 
 
 def _decoder_floor(bench: Bench, work: Callable[[], object], name: str) -> float | None:
@@ -126,15 +154,25 @@ def frame_rows(bench: Bench) -> Iterator[Row]:
     scene = bench.scene
     code, white = scene.code[0], torch.ones(3, device=scene.device)
     features, alpha = scene.splats
-    for name in PRESETS:
-        for precision in bench.precisions:
-            head = build_head(scene, name)
-            set_precision(head.decoder, precision, scene.device)
-            generate = floor_ms(scene.device, count_flop(lambda head=head: head(scene.code)))
-            decode = _decoder_floor(bench, lambda head=head: head.decode(features, alpha), name)
-            measured = bench.stopwatch.measure(lambda head=head: render_avatar(head, code, scene.camera, white))
-            floor = None if generate is None or decode is None else generate + decode
-            yield Row.of("frame", name, precision, *bench.sizes(), measured, floor, per_second=True)
+    for name in bench.presets:
+        head = build_head(scene, name)
+        generate = floor_ms(scene.device, count_flop(lambda head=head: head(scene.code)))
+        decode = _decoder_floor(bench, lambda head=head: head.decode(features, alpha), name)
+        floor = None if generate is None or decode is None else generate + decode
+        for label, precision, draw in _painters(bench, head, name):
+            measured = bench.stopwatch.measure(lambda draw=draw: draw(code, scene.camera, white))
+            yield Row.of("frame", label, precision, *bench.sizes(), measured, floor, per_second=True)
     trainer = Trainer(scene, "auto")
     measured = bench.stopwatch.measure(lambda: render_frame(trainer))
     yield Row.of("frame", ORIGINAL, "fp32", *bench.sizes(), measured, per_second=True)
+
+
+def _painters(bench: Bench, head: GaussianHead, name: str) -> Iterator[tuple[str, str, Draw]]:
+    """The same as :func:`_decoders` for whole pictures."""
+    side = bench.scene.resolution
+    for precision in bench.precisions:
+        trained = build_head(bench.scene, name)
+        set_precision(trained.decoder, precision, bench.scene.device)
+        yield name, precision, partial(render_avatar, trained)
+    for label, precision, played in bench.playbacks(head, name):
+        yield label, precision, FramePlayer(played, side, side)

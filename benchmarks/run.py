@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numba
 import torch
+from library import FORMS, PRESETS
 from parts_inference import Bench, decode_rows, frame_rows, generate_rows, splat_rows
 from parts_training import loader_rows, training_rows
 from provenance import commit, processor
@@ -53,7 +54,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
     parser.add_argument("--resolution", type=_resolution, default=2048, help="side in pixels, a multiple of 4")
     parser.add_argument("--gaussians", type=_positive, default=150_000, help="number of Gaussians")
-    parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32"], help="of our decoder")
+    parser.add_argument(
+        "--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32"], help="of our decoder; playback: of all"
+    )
+    parser.add_argument(
+        "--presets", nargs="+", choices=tuple(PRESETS), default=list(PRESETS), metavar="PRESET", help="of avatars"
+    )
+    parser.add_argument(
+        "--forms", nargs="*", choices=tuple(FORMS), default=["playback"], metavar="FORM", help="of avatars for playback"
+    )
     parser.add_argument("--backends", nargs="+", default=[], help="of splatting alone; default: all that work here")
     parser.add_argument("--repeats", type=_positive, default=50, help="measurements of which the median is taken")
     parser.add_argument("--warmup", type=_positive, default=10, help="runs before them")
@@ -100,6 +109,8 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> list[Row]:
         scene=Scene(arguments.gaussians, arguments.resolution, device),
         stopwatch=Stopwatch(device, arguments.repeats, arguments.warmup),
         precisions=tuple(arguments.precision),
+        presets=tuple(arguments.presets),
+        forms=tuple(arguments.forms),
         backends=tuple(arguments.backends),
         workers=arguments.workers,
     )

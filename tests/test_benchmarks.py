@@ -130,7 +130,7 @@ def test_decoders_of_baseline_and_preset_do_the_same_arithmetic(benchmark_module
     networks, library = benchmark_module("baseline_networks"), benchmark_module("library")
     floor, scene = benchmark_module("floor"), benchmark_module("scene").Scene(2, 256, torch.device("cpu"))
     features, alpha = scene.splats
-    decoder = library.build_decoder(scene, "preset original", "fp32")
+    decoder = library.build_head(scene, "preset original").decoder
     upsampler = networks.Upsampler()
     with torch.no_grad():
         for theirs, ours in zip(upsampler.parameters(), decoder.parameters(), strict=True):
@@ -245,3 +245,18 @@ def test_sizes_that_cannot_be_measured_are_refused(options, message, benchmark_m
     with pytest.raises(SystemExit):
         parser.parse_args(options)
     assert message in capsys.readouterr().err
+
+
+def test_scaling_is_measured_for_every_number_of_processes(tmp_path):
+    report = tmp_path / "report.json"
+    command = [sys.executable, str(BENCHMARKS / "scaling.py"), "--device", "cpu", "--processes", "1", "2"]
+    command += ["--resolution", "64", "--gaussians", "300", "--steps", "2", "--warmup", "1", "--no-perceptual"]
+    done = subprocess.run([*command, "--json", str(report)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(report.read_text())["rows"]
+    assert [row["processes"] for row in rows] == [1, 2]
+    for row in rows:
+        assert row["samples_per_s"] == pytest.approx(1e3 * row["processes"] / row["ms_per_step"])
+    assert rows[0]["scalars"] == rows[1]["scalars"] > 300 * 100
+    assert rows[0]["averaging_ms"] < rows[1]["averaging_ms"]
+    assert len([line for line in done.stdout.splitlines() if line.startswith("|")]) == 4

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
     "README.md",
     "CONTRIBUTING.md",
-    *(f"docs/{page}.md" for page in ("conventions", "how_it_works", "own_data", "fitting")),
+    *(f"docs/{page}.md" for page in ("conventions", "how_it_works", "own_data", "fitting", "several_gpus")),
 ]
 SCRIPTS = {
     "demo": "demo.py",

@@ -1,10 +1,14 @@
 """Both stages, evaluation and reenactment on a miniature capture: everything a user runs, in a minute."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_heads import SMALL_GAUSSIANS, SMALL_HEAD
 
 from gha.apps.config import load_config
@@ -120,6 +124,26 @@ def test_reenactment_writes_video_and_frames(folder, gaussian_run):
     frames = sorted((out / "frames").iterdir())
     assert len(frames) == len(open_capture(folder / "capture").split.test_frames)
     assert (out / "video.mp4").stat().st_size > 500
+
+
+def test_playback_shows_and_measures_what_was_trained(folder, gaussian_run):
+    videos = [
+        reenact(ReenactmentConfig(run=str(gaussian_run), exact=exact, output=str(folder / str(exact)), device="cpu"))
+        for exact in (True, False)
+    ]
+    frames = [sorted((video / "frames").iterdir()) for video in videos]
+    assert len(frames[0]) == len(frames[1]) > 0
+    for one, other in zip(*frames, strict=True):
+        pictures = [np.asarray(Image.open(path)).astype(int) for path in (one, other)]
+        assert np.abs(pictures[0] - pictures[1]).max() <= 1
+    report = folder / "fidelity.json"
+    command = [sys.executable, str(PRESETS.parent / "benchmarks" / "playback_fidelity.py"), "--run", str(gaussian_run)]
+    done = subprocess.run([*command, "--views", "2", "--device", "cpu", "--json", str(report)], check=False)
+    assert done.returncode == 0
+    rows = json.loads(report.read_text())["rows"]
+    assert rows[0]["networks"] == rows[0]["decoder"] == "float32"
+    assert rows[0]["largest_error"] < 1e-4 < rows[-1]["largest_error"]
+    assert all(abs(row["lost_db"]) < 0.1 for row in rows)
 
 
 def test_a_mistyped_mesh_run_does_not_start_from_scratch(folder):

@@ -53,6 +53,17 @@ def test_interruption_is_no_traceback(capsys):
     assert capsys.readouterr().err == "interrupted\n"
 
 
+def test_one_of_several_processes_says_which_it_is(capsys, monkeypatch):
+    def fail(error):
+        raise error
+
+    monkeypatch.setenv("RANK", "2")
+    assert report_errors(lambda: fail(GhaError("no such picture"))) == 1
+    assert capsys.readouterr().err == "process 2: error: no such picture\n"
+    assert report_errors(lambda: fail(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "", "all are interrupted; the first says so"
+
+
 def test_sigterm_unwinds_like_an_interruption(capsys):
     before, unwound = signal.getsignal(signal.SIGTERM), []
 

@@ -11,6 +11,9 @@ from PIL import Image
 
 from gha.apps import evaluate as app
 from gha.apps.config import load_config
+from gha.avatars import GaussianHead, GaussianHeadConfig
+from gha.avatars.fields import FieldsConfig
+from gha.avatars.gaussian_head import GaussianSeeds
 from gha.capture import Capture
 from gha.errors import InputError
 from gha.training.avatar_io import RunInfo, describe_subject
@@ -219,6 +222,22 @@ def test_mesh_runs_also_report_surface_distances(trained, toys):
     assert surface["figures"]["surface_median_mm"]["mean"] == pytest.approx(0.0, abs=0.01)
     assert "decoded_over_bicubic" not in report["splits"]["held_out_frames"]["figures"]
     assert any("surface_median_mm" in line for line in app.summary_lines(report))
+
+
+def test_the_report_says_in_which_form_the_avatar_was_measured(trained, toys):
+    torch.manual_seed(0)
+    means = 0.3 * torch.randn(50, 3)
+    seeds = GaussianSeeds(means, torch.randn(50, 128), torch.full((50,), 0.2), means[:9])
+    head = GaussianHead(GaussianHeadConfig(), FieldsConfig(), len(toys.names), seeds).eval()
+    run, reports = trained(head), []
+    for playback in (False, True):
+        settings = app.EvaluationConfig(
+            str(run), playback=playback, splits=["held_out_both"], perceptual="none", contact_images=0, device="cpu"
+        )
+        reports.append(json.loads((app.evaluate(settings) / "evaluation.json").read_text()))
+    assert [report["playback"] for report in reports] == [False, True]
+    figures = [report["splits"]["held_out_both"]["figures"]["whole_psnr"]["mean"] for report in reports]
+    assert figures[0] == pytest.approx(figures[1], abs=1e-3)
 
 
 def test_every_figure_has_a_definition(trained, toys):

@@ -7,8 +7,9 @@ import torch
 from gha.apps import train as training
 from gha.apps.command import run_command
 from gha.apps.training_config import DataConfig, MeshRunConfig
-from gha.apps.training_run import choose_device
+from gha.apps.training_run import choose_device, choose_own_device
 from gha.errors import InputError
+from gha.training.processes import ALONE, Processes
 from gha.training.stage import LoopConfig
 
 
@@ -18,6 +19,21 @@ def test_a_device_that_does_not_exist_is_named():
     with pytest.raises(InputError, match="device: found 'mps', expected cpu, cuda"):
         choose_device("mps")
     assert choose_device("cpu").type == "cpu"
+
+
+def test_every_process_has_a_gpu_of_its_own(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert choose_own_device("auto", Processes(rank=5, count=6, local_rank=1)) == torch.device("cuda", 1)
+    assert chosen == [torch.device("cuda", 1)]
+    assert choose_own_device("cpu", Processes(1, 2, 1)) == torch.device("cpu")
+    assert choose_own_device("cuda:1", ALONE) == torch.device("cuda", 1)
+    with pytest.raises(InputError, match="device=cuda:1: found one GPU for 2 processes, expected cuda or auto"):
+        choose_own_device("cuda:1", Processes(1, 2, 1))
+    with pytest.raises(InputError, match="found 2 CUDA devices for at least 3 processes on this machine"):
+        choose_own_device("cuda", Processes(2, 4, 2))
 
 
 @pytest.mark.parametrize("name", ["", ".", "../elsewhere", "/elsewhere"])
@@ -66,7 +82,7 @@ def test_a_stopped_stage_stops_what_builds_on_it(finished, monkeypatch):
     monkeypatch.setattr(training, "train", lambda *_: finished)
     config = MeshRunConfig("run", DataConfig("c"), loop=LoopConfig(steps=10))
     run = SimpleNamespace(
-        config=config, device=torch.device("cpu"), folder=None, frames=lambda first_step: nullcontext()
+        config=config, device=torch.device("cpu"), folder=None, frames=lambda first_step: nullcontext(), processes=ALONE
     )
     expected = nullcontext() if finished == 10 else pytest.raises(KeyboardInterrupt)
     with expected:

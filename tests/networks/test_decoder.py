@@ -1,16 +1,19 @@
 import pytest
 import torch
 from torch.nn.functional import interpolate
+from torch.utils.flop_counter import FlopCounterMode
 
-from gha.networks import ORIGINAL_DECODER, DecoderConfig, SuperResolutionDecoder
+from gha.networks import ORIGINAL_DECODER, DecoderConfig, build_decoder
 
+BILINEAR = DecoderConfig(capacity=4)
 SHUFFLE = DecoderConfig(capacity=4, upsampling="pixel_shuffle")
+LIGHT = DecoderConfig(capacity=4, upsampling="light")
 
 
 def trained_looking(config):
     """A decoder with random instead of zero output weights, as after training."""
     torch.manual_seed(1)
-    decoder = SuperResolutionDecoder(5, config)
+    decoder = build_decoder(5, config)
     torch.nn.init.normal_(decoder.output.weight, std=0.3)
     return decoder.double()
 
@@ -22,11 +25,11 @@ def inputs(size=24):
 
 
 def test_original_has_the_released_number_of_parameters():
-    decoder = SuperResolutionDecoder(32, ORIGINAL_DECODER)
+    decoder = build_decoder(32, ORIGINAL_DECODER)
     assert sum(p.numel() for p in decoder.parameters()) == 322_659
 
 
-@pytest.mark.parametrize("config", [DecoderConfig(capacity=4), SHUFFLE, ORIGINAL_DECODER])
+@pytest.mark.parametrize("config", [DecoderConfig(capacity=4), SHUFFLE, LIGHT, ORIGINAL_DECODER])
 def test_output_is_four_times_as_large(config):
     color, alpha = trained_looking(config)(*inputs(8))
     assert color.shape == (1, 3, 32, 32)
@@ -34,7 +37,9 @@ def test_output_is_four_times_as_large(config):
     assert 0 <= alpha.min() <= alpha.max() <= 1
 
 
-@pytest.mark.parametrize("config", [DecoderConfig(capacity=4), DecoderConfig(capacity=4, residual=False), SHUFFLE])
+@pytest.mark.parametrize(
+    "config", [DecoderConfig(capacity=4), DecoderConfig(capacity=4, residual=False), SHUFFLE, LIGHT]
+)
 def test_decoding_a_crop_is_cropping_the_decoded(config):
     decoder = trained_looking(config)
     features, alpha = inputs()
@@ -57,9 +62,9 @@ def test_instance_norm_makes_a_pixel_depend_on_the_whole_frame():
     assert (original(features, alpha)[0][corner] - original(changed, alpha)[0][corner]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("config", [DecoderConfig(capacity=4), SHUFFLE])
+@pytest.mark.parametrize("config", [DecoderConfig(capacity=4), SHUFFLE, LIGHT])
 def test_residual_decoder_starts_as_enlarged_coarse_picture(config):
-    decoder = SuperResolutionDecoder(5, config).double()
+    decoder = build_decoder(5, config).double()
     features, alpha = inputs(8)
     color, alpha_out = decoder(features, alpha)
     torch.testing.assert_close(color, interpolate(features[:, :3], scale_factor=4, mode="bicubic"))
@@ -76,12 +81,12 @@ def test_original_is_exact_over_white():
 
 def test_unknown_normalization_is_refused():
     with pytest.raises(ValueError, match=r"'none' or 'instance', got 'batch'"):
-        SuperResolutionDecoder(5, DecoderConfig(normalization="batch"))
+        build_decoder(5, DecoderConfig(normalization="batch"))
 
 
 def test_pixel_shuffle_with_normalization_is_refused():
     with pytest.raises(ValueError, match="takes no normalization, got 'instance'"):
-        SuperResolutionDecoder(5, DecoderConfig(upsampling="pixel_shuffle", normalization="instance"))
+        build_decoder(5, DecoderConfig(upsampling="pixel_shuffle", normalization="instance"))
 
 
 def test_pixel_shuffle_tells_the_pixels_of_one_splat_pixel_apart():
@@ -94,9 +99,24 @@ def test_pixel_shuffle_tells_the_pixels_of_one_splat_pixel_apart():
     assert blocks["pixel_shuffle"].std() > 1e-3
 
 
-@pytest.mark.parametrize("upsampling", ["bilinear", "pixel_shuffle"])
+@pytest.mark.parametrize("upsampling", ["bilinear", "pixel_shuffle", "light"])
 def test_what_passes_the_blocks_keeps_its_size_at_the_start(upsampling):
     torch.manual_seed(0)
-    decoder = SuperResolutionDecoder(16, DecoderConfig(capacity=32, upsampling=upsampling))
-    hidden = decoder._blocks(torch.randn(16, 17, 1, 1).expand(-1, -1, 16, 16))[..., 12:20, 12:20]
+    decoder = build_decoder(16, DecoderConfig(capacity=32, upsampling=upsampling))
+    hidden = decoder.hidden(torch.randn(16, 17, 1, 1).expand(-1, -1, 16, 16))[..., 12:20, 12:20]
     assert 0.3 < hidden.square().mean().sqrt() < 3
+
+
+def test_unknown_upsampling_is_refused():
+    with pytest.raises(ValueError, match="must be bilinear, pixel_shuffle or light, got 'nearest'"):
+        build_decoder(5, DecoderConfig(upsampling="nearest"))
+
+
+def test_light_does_an_eighth_of_the_arithmetic():
+    counts = {}
+    for upsampling in ("bilinear", "light"):
+        decoder = build_decoder(32, DecoderConfig(upsampling=upsampling))
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            decoder(torch.rand(1, 32, 16, 16), torch.rand(1, 1, 16, 16))
+        counts[upsampling] = counter.get_total_flops()
+    assert counts["light"] < counts["bilinear"] / 8

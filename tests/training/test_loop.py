@@ -34,9 +34,10 @@ class LineStage:
         self.renewals = []
 
     replayable = False
+    renew_every = 20
 
-    def renew(self):
-        self.renewals.append(len(self.seen))
+    def renew(self, anew):
+        self.renewals.append((len(self.seen), anew))
 
     def draw(self, frame, step, device):
         self.seen.append((step, frame.frame_id[0]))
@@ -143,7 +144,7 @@ def test_a_checkpoint_without_what_the_stage_holds_is_refused(tmp_path):
 def test_what_is_kept_is_renewed_at_the_start_now_and_then_and_after_saving(tmp_path):
     """Otherwise a run that continues from a checkpoint would not train as the one that went on."""
     stage = LineStage()
-    config = LoopConfig(steps=50, log_every=10, preview_every=0, checkpoint_every=30, renew_every=20)
+    config = LoopConfig(steps=50, log_every=10, preview_every=0, checkpoint_every=30)
     with RunFolder(tmp_path) as folder:
         train(stage, frames(), config, folder, CPU)
-    assert stage.renewals == [0, 20, 30, 40]
+    assert stage.renewals == [(0, True), (20, False), (30, True), (40, False)]

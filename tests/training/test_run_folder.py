@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -65,6 +66,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 def test_log_scalars_and_previews(tmp_path):
     picture = np.random.default_rng(0).integers(0, 255, (4, 5, 3), dtype=np.uint8)
+    before = time.time() - 0.001
     with RunFolder(tmp_path) as folder:
         logging.getLogger("gha.anything").info("the neck is found")
         folder.log_scalars(3, {"rgb": 0.5})
@@ -75,7 +77,9 @@ def test_log_scalars_and_previews(tmp_path):
     assert "INFO gha.anything: the neck is found" in log
     assert "after the run" not in log
     lines = [json.loads(line) for line in (tmp_path / "scalars.jsonl").read_text().splitlines()]
+    times = [line.pop("time") for line in lines]
     assert lines == [{"step": 3, "rgb": 0.5}, {"step": 4, "rgb": 0.25}]
+    assert before <= times[0] <= times[1] <= time.time() + 0.001
     assert preview == tmp_path / "previews" / "step_00000003.png"
     assert np.array_equal(np.asarray(Image.open(preview)), picture)
 

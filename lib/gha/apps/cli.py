@@ -52,6 +52,7 @@ VERBS = {
         "stage 2: train the Gaussian head and its decoder",
         "gha.apps.training_config:GaussianRunConfig",
     ),
+    "train-subjects": Verb("gha.apps.train_subjects:main", "both stages for many captures, one subject per GPU"),
     "reenact": Verb(
         "gha.apps.reenact:reenact",
         "drive an avatar with an expression sequence and write a video",

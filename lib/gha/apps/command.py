@@ -74,14 +74,23 @@ def report_errors(body: Callable[[], Any]) -> int:
         with _sigterm_as_interrupt():
             body()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)  # noqa: T201
+        _complain("interrupted", only_first=True)
         return 130
     except (GhaError, OSError) as error:
         if os.environ.get("GHA_DEBUG"):
             traceback.print_exc()
-        print(f"error: {_in_words(error)}", file=sys.stderr)  # noqa: T201
+        _complain(f"error: {_in_words(error)}")
         return 1
     return 0
+
+
+def _complain(text: str, only_first: bool = False) -> None:
+    """Print to stderr; of several processes that torchrun started, all but the first say which they are."""
+    rank = os.environ.get("RANK", "0")
+    if rank == "0":
+        print(text, file=sys.stderr)  # noqa: T201
+    elif not only_first:
+        print(f"process {rank}: {text}", file=sys.stderr)  # noqa: T201
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from gha.avatars import GaussianHead, PlaybackHead, prepare_for_playback
 from gha.capture import Capture, open_capture
 from gha.capture.info import SURFACE_POINTS
 from gha.errors import InputError
@@ -79,6 +80,8 @@ class EvaluationConfig:
     """Measure head, mouth and eyes where the landmarks of the capture are those of a face."""
     contact_images: int = 8
     """Rows of the contact sheet; 0: none."""
+    playback: bool = False
+    """Measure a Gaussian head in the form in which reenactment shows it, which is faster and rounds more on a GPU."""
     device: str = "auto"
     """"cpu", "cuda", "cuda:1" and so on, or "auto": CUDA where there is a device."""
 
@@ -89,6 +92,8 @@ def evaluate(config: EvaluationConfig) -> Path:
     avatar, info = load_avatar(config.run, device)
     capture = open_capture(own_recording(config.capture, info.subject, "capture"))
     _require_same_expressions(capture, info)
+    if config.playback and isinstance(avatar, GaussianHead):
+        avatar = prepare_for_playback(avatar)
     measurement = _measurement(config, capture, info, device)
     candidate = Candidate(avatar, torch.tensor(info.subject.mean_expression, device=device), info.poses)
     chosen = choose_views(capture, config.splits, config.max_images)
@@ -101,6 +106,7 @@ def evaluate(config: EvaluationConfig) -> Path:
         "run": str(config.run),
         "method": info.method,
         "step": info.step,
+        "playback": isinstance(avatar, PlaybackHead),
         "capture": str(capture.root),
         "protocol": describe_protocol(
             measurement, divisible_size(capture, capture.camera_ids[0], measurement.size, avatar.upscale)

@@ -33,31 +33,41 @@ logger = logging.getLogger(__name__)
 def train_mesh(config: MeshRunConfig) -> Path:
     """Train stage 1, or continue it; returns the run's folder."""
     with open_training_run(config, "mesh", MeshStage.method) as run:
-        head = _mesh_head(config, run)
-        gain = run.camera_gain()
-        description = {"head": asdict(head.config), "subject": asdict(run.subject), **_gain_rows(gain)}
-        _run(MeshStage(head, config.training, gain, description), run)
+        with run.processes.together():
+            stage = _mesh_stage(config, run)
+        _run(stage, run)
     return run.folder.path
 
 
 def train_gaussian(config: GaussianRunConfig) -> Path:
     """Train stage 2, or continue it; returns the run's folder."""
     with open_training_run(config, "gaussian", GaussianStage.method) as run:
-        head, gain = _gaussian_head(config, run), run.camera_gain()
-        description = {
-            "head": asdict(head.config),
-            "fields": asdict(head.fields.config),
-            "subject": asdict(run.subject),
-            **_gain_rows(gain),
-        }
-        poses = None
-        if config.training.pose_learning_rate:
-            poses = PoseRefinement(run.capture.split.train_frames).to(run.device)
-            description["pose_frames"] = list(poses.rows)
-        perceptual = _perceptual(config.training, run.device)
-        stage = GaussianStage(head, config.training, poses, gain, perceptual, description, config.loop.seed)
+        with run.processes.together():
+            stage = _gaussian_stage(config, run)
         _run(stage, run)
     return run.folder.path
+
+
+def _mesh_stage(config: MeshRunConfig, run: TrainingRun) -> MeshStage:
+    head, gain = _mesh_head(config, run), run.camera_gain()
+    description = {"head": asdict(head.config), "subject": asdict(run.subject), **_gain_rows(gain)}
+    return MeshStage(head, config.training, gain, description)
+
+
+def _gaussian_stage(config: GaussianRunConfig, run: TrainingRun) -> GaussianStage:
+    head, gain = _gaussian_head(config, run), run.camera_gain()
+    description = {
+        "head": asdict(head.config),
+        "fields": asdict(head.fields.config),
+        "subject": asdict(run.subject),
+        **_gain_rows(gain),
+    }
+    poses = None
+    if config.training.pose_learning_rate:
+        poses = PoseRefinement(run.capture.split.train_frames).to(run.device)
+        description["pose_frames"] = list(poses.rows)
+    perceptual = _perceptual(config.training, run.device)
+    return GaussianStage(head, config.training, poses, gain, perceptual, description, config.loop.seed)
 
 
 def _gain_rows(gain: CameraGain | None) -> dict[str, list[str]]:
@@ -127,12 +137,13 @@ def _run(stage: Stage, run: TrainingRun) -> None:
         # Networks run their products in TF32 and choose their convolutions by trial; geometry is elementwise.
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True
-    restore(stage, run.folder, run.device)
+    with run.processes.together():
+        restore(stage, run.folder, run.device)
     if stage.finished_steps >= loop.steps:
         logger.info("%s has its %d steps already", run.folder.path, loop.steps)
         return
     with run.frames(stage.finished_steps) as frames:
-        finished = train(stage, frames, loop, run.folder, run.device)
+        finished = train(stage, frames, loop, run.folder, run.device, run.processes)
     if finished < loop.steps:
         # Saved, but not done: whoever called must not go on to what builds on a trained stage.
         raise KeyboardInterrupt

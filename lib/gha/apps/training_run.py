@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from gha.errors import InputError
 from gha.training.avatar_io import Subject, describe_subject, naming, subject_of
 from gha.training.checkpoint import has_checkpoint, load_checkpoint
 from gha.training.checkpoint_format import Checkpoint
+from gha.training.processes import Processes
 from gha.training.refinement import CameraGain
 from gha.training.run_folder import RunFolder
 
@@ -35,6 +36,7 @@ class TrainingRun:
         subject: what the avatar will remember of the recording.
         folder: locked, and logged to.
         checkpoint: the newest, on the CPU, if the run has begun before.
+        processes: that train it together.
     """
 
     config: MeshRunConfig | GaussianRunConfig
@@ -45,12 +47,14 @@ class TrainingRun:
     subject: Subject
     folder: RunFolder
     checkpoint: Checkpoint | None
+    processes: Processes
 
     def frames(self, first_step: int) -> FrameLoader:
-        """One batched frame per step, from ``first_step`` on; close it after use."""
+        """One batched frame per step of this process, from ``first_step`` on; close it after use."""
         data = self.config.data
         cache_bytes = int(data.cache_gib * 2**30)
-        return FrameLoader(self.capture, self.schedule, data.resolution or None, first_step, data.workers, cache_bytes)
+        schedule = replace(self.schedule, first_step=first_step)
+        return FrameLoader(self.capture, schedule, data.resolution or None, 0, data.workers, cache_bytes)
 
     def camera_gain(self) -> CameraGain | None:
         """What is learned per camera, on the device, if that was asked for."""
@@ -65,7 +69,24 @@ def open_training_run(config: MeshRunConfig | GaussianRunConfig, stage: str, met
         InputError: the device, the capture, a camera, the name or the folder cannot be used, or the run has begun with
             another head.
     """
-    device = choose_device(config.device)
+    processes = Processes.from_environment()
+    device = choose_own_device(config.device, processes)
+    with ExitStack() as opened:
+        opened.enter_context(processes.joined(device))
+        with processes.together():
+            run = _open(config, stage, method, device, processes, opened)
+        yield run
+
+
+def _open(
+    config: MeshRunConfig | GaussianRunConfig,
+    stage: str,
+    method: str,
+    device: torch.device,
+    processes: Processes,
+    opened: ExitStack,
+) -> TrainingRun:
+    """Open what training needs; the folder of the run goes to ``opened``."""
     _check_name(config.name)
     capture, cameras = _open_capture(config.data)
     schedule = SampleSchedule(
@@ -74,19 +95,43 @@ def open_training_run(config: MeshRunConfig | GaussianRunConfig, stage: str, met
         cameras,
         config.data.frames_per_step,
         config.data.views_per_frame,
+        processes.rank,
+        processes.count,
     )
     subject = describe_subject(capture, capture.output_size(cameras, config.data.resolution or None))
     torch.manual_seed(config.loop.seed)
-    with RunFolder(Path(config.runs) / config.name / stage, config.loop.tensorboard) as folder:
-        checkpoint = load_checkpoint(folder.checkpoints, method) if has_checkpoint(folder.checkpoints) else None
+    folder = RunFolder(Path(config.runs) / config.name / stage, config.loop.tensorboard, processes.leads)
+    opened.enter_context(folder)
+    checkpoint = load_checkpoint(folder.checkpoints, method) if has_checkpoint(folder.checkpoints) else None
+    if checkpoint:
+        check_same_subject(subject, subject_of(checkpoint), folder.path)
+        check_same_corrections(config, list(capture.split.train_frames), cameras, checkpoint)
+    if processes.leads:
         if checkpoint:
-            check_same_subject(subject, subject_of(checkpoint), folder.path)
-            check_same_corrections(config, list(capture.split.train_frames), cameras, checkpoint)
             with naming(checkpoint):
                 trained_head = checkpoint.metadata["head"]
             check_continuation(config, trained_head, folder.config_file)
         save_config(config, folder.config_file)
-        yield TrainingRun(config, device, capture, cameras, schedule, subject, folder, checkpoint)
+    return TrainingRun(config, device, capture, cameras, schedule, subject, folder, checkpoint, processes)
+
+
+def choose_own_device(name: str, processes: Processes) -> torch.device:
+    """The device of this process: as :func:`choose_device`, but each of several on a machine has a GPU of its own."""
+    device = choose_device(name)
+    if processes.count == 1 or device.type != "cuda":
+        return device
+    if device.index is not None:
+        raise InputError(
+            f"device={name}: found one GPU for {processes.count} processes, expected cuda or auto: each takes its own"
+        )
+    if processes.local_rank >= torch.cuda.device_count():
+        raise InputError(
+            f"found {torch.cuda.device_count()} CUDA devices for at least {processes.local_rank + 1} processes on this "
+            "machine; expected --nproc-per-node up to that number, or device=cpu"
+        )
+    device = torch.device("cuda", processes.local_rank)
+    torch.cuda.set_device(device)
+    return device
 
 
 def choose_device(name: str) -> torch.device:

@@ -16,7 +16,7 @@ from gha.faces.code import HeadCode
 from gha.geometry import Camera
 from gha.geometry.rotations import axis_angle_to_quaternion, quaternion_multiply
 from gha.limits import Limit, at_least, limited, zero_or_at_least
-from gha.networks import DecoderConfig, LayerSizes, SuperResolutionDecoder
+from gha.networks import DecoderConfig, LayerSizes, SuperResolutionDecoder, build_decoder
 from gha.rendering import Gaussians
 
 from .division import Division
@@ -136,7 +136,7 @@ class GaussianHead(nn.Module):
         feature_size = fields.feature_size
         self.expression_attributes = self.fields.build(feature_size, config.expression_attributes, outputs, True)
         self.pose_attributes = self.fields.build(feature_size, config.pose_attributes, outputs, False)
-        self.decoder = SuperResolutionDecoder(fields.color_size, config.decoder)
+        self.decoder = build_decoder(fields.color_size, config.decoder)
 
         count = len(seeds.means)
         self.means = nn.Parameter(seeds.means.detach().clone())

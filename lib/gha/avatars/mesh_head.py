@@ -133,9 +133,7 @@ class MeshHead(nn.Module):
         self.geometry = MLP(position_size, config.geometry.hidden(), 4 + config.fields.feature_size)
         self.neutral_landmarks = nn.Parameter(landmarks.detach().clone())
         self._tracker: SurfaceTracker | None = None
-        self._crossed: CrossedEdges | None = None
-        self._layout: SurfaceLayout | None = None
-        self._age = 0
+        self._found: tuple[CrossedEdges, SurfaceLayout] | None = None
 
     def signed_distance(self, positions: Tensor) -> Tensor:
         """Signed distance [M] at canonical positions [M, 3], positive outside; not exactly a distance."""
@@ -146,7 +144,7 @@ class MeshHead(nn.Module):
         return TetrahedralLattice(self.config.bounds, edge_mm / 100, self.neutral_landmarks.device)
 
     def neutral_surface(self, lattice: TetrahedralLattice | None = None) -> NeutralSurface:
-        """Extract the neutral surface, differentiable with respect to the geometry network.
+        """Extract the neutral surface anew, differentiable with respect to the geometry network.
 
         Args:
             lattice: another lattice than that of training, for example a finer one for the Gaussian head.
@@ -154,10 +152,8 @@ class MeshHead(nn.Module):
         Raises:
             TrainingError: the signed distance has one sign everywhere.
         """
-        crossed = self._crossed_edges() if lattice is None else self._search_all(lattice)
-        values = self._values(crossed.positions, crossed.encoded)
-        layout = self._lay_out(crossed, values)
-        surface = interpolate_at_zero(values, layout.edges)
+        crossed, layout = self._find(self.lattice(self.config.edge_mm) if lattice is None else lattice)
+        surface = interpolate_at_zero(self._values(crossed.positions, crossed.encoded), layout.edges)
         return NeutralSurface(surface[:, 1:4], surface[:, 4:], layout.triangles)
 
     def _values(self, positions: Tensor, encoded: Tensor) -> Tensor:
@@ -168,47 +164,52 @@ class MeshHead(nn.Module):
         reach = self.config.offset_fraction * self.config.edge_mm / 100  # decimetres
         return torch.cat([distance, torch.add(positions, offset, alpha=reach), features], dim=-1)
 
-    def _search_all(self, lattice: TetrahedralLattice) -> CrossedEdges:
-        return CrossedEdges.of(extract_sparse(lattice, self.signed_distance), self.fields)
+    @torch.no_grad()
+    def search(self, anew: bool = False) -> None:
+        """Find the lattice edges that the surface crosses, for all training steps until the next search.
 
-    def _crossed_edges(self) -> CrossedEdges:
-        """Crossed edges: while training, of a search some steps ago near the surface before; otherwise exact."""
-        if not self.training:
-            return self._search_all(self.lattice(self.config.edge_mm))
+        Sizes of what the head computes change with it. Evaluation searches by itself.
+
+        Args:
+            anew: in the whole lattice, as the first search does, instead of near the surface of the last one.
+
+        Raises:
+            TrainingError: the signed distance has one sign everywhere.
+        """
         device = self.neutral_landmarks.device
-        if self._tracker is None or self._tracker.lattice.device != device:
+        if anew or self._tracker is None or self._tracker.lattice.device != device:
             self._tracker = SurfaceTracker(self.lattice(self.config.edge_mm), self.config.full_search_interval)
-            self._crossed, self._layout, self._age = None, None, 0
-        if self._crossed is None or self._age >= self.config.search_interval:
-            self._crossed = CrossedEdges.of(self._tracker.extract(self.signed_distance), self.fields)
-            self._layout, self._age = None, 0
-        self._age += 1
-        return self._crossed
+        crossed = CrossedEdges.of(self._tracker.extract(self.signed_distance), self.fields)
+        slack = _SLACK * self.config.edge_mm / 100 if self.config.search_interval > 1 else 0.0
+        self._found = crossed, self._lay_out(crossed, self.neutral_landmarks, slack)
 
-    def _layout_of(self, crossed: CrossedEdges, values: Tensor) -> SurfaceLayout:
-        """The layout of the surface: while training, as old as the crossed edges; otherwise exact."""
-        if not self.training:
-            return self._lay_out(crossed, values)
-        if self._layout is None:
-            slack = _SLACK * self.config.edge_mm / 100 if self.config.search_interval > 1 else 0.0
-            self._layout = self._lay_out(crossed, values, slack)
-        return self._layout
+    @torch.no_grad()
+    def _find(self, lattice: TetrahedralLattice) -> tuple[CrossedEdges, SurfaceLayout]:
+        """The surface as it is, without landmarks before it."""
+        crossed = CrossedEdges.of(extract_sparse(lattice, self.signed_distance), self.fields)
+        return crossed, self._lay_out(crossed, self.neutral_landmarks[:0], slack=0.0)
 
-    def _lay_out(self, crossed: CrossedEdges, values: Tensor, slack: float = 0.0) -> SurfaceLayout:
+    def _lay_out(self, crossed: CrossedEdges, landmarks: Tensor, slack: float) -> SurfaceLayout:
+        values = self._values_at(crossed, landmarks)
         return SurfaceLayout.of(crossed, values, self.neutral_landmarks, self.fields, slack)
+
+    def _values_at(self, crossed: CrossedEdges, landmarks: Tensor) -> Tensor:
+        """Values of the geometry network [M + L, 1 + 3 + feature_size] at lattice vertices, then at landmarks."""
+        encoded = torch.cat([crossed.encoded, self.fields.encode_positions(landmarks)])
+        return self._values(torch.cat([crossed.positions, landmarks]), encoded)
 
     def forward(self, code: HeadCode, camera: Camera | None = None) -> Posed:
         """Pose the head for codes with leading dimension B.
 
         In training mode auxiliaries are computed as well, and of the colours only the RGB that is compared.
         """
-        crossed = self._crossed_edges()
+        if self.training and self._found is None:
+            self.search()
         # The learned landmarks ride along with the surface, as points that only the expression moves: one pass of
         # each network serves both.
         landmarks = self.neutral_landmarks if self.training else self.neutral_landmarks[:0]
-        encoded = torch.cat([crossed.encoded, self.fields.encode_positions(landmarks)])
-        values = self._values(torch.cat([crossed.positions, landmarks]), encoded)
-        layout = self._layout_of(crossed, values)
+        crossed, layout = self._found if self.training else self._find(self.lattice(self.config.edge_mm))
+        values = self._values_at(crossed, landmarks)
         sdf, points, features = self._interpolate(values, layout, landmarks)
         division = layout.division.with_leading(len(landmarks))
         weights = self.fields.blend_weights(division.mixed_part(points), self.neutral_landmarks, layout.nearest)

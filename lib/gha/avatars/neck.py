@@ -77,8 +77,7 @@ class Neck(nn.Module):
     def rotate(self, quats: Tensor, share: Tensor, code: HeadCode) -> Tensor:
         """Turn quaternions wxyz [..., N, 4] from canonical space to the world, in between along the neck."""
         head, body = (axis_angle_to_quaternion(pose[..., None, :3]) for pose in (code.pose, self._body(code).pose))
-        body = torch.where((head * body).sum(-1, keepdim=True) < 0, -body, body)
-        turn = normalize(body + share[:, None] * (head - body), dim=-1)
+        turn = turn_between(body, head, share[:, None])
         return quaternion_multiply(turn, quats.expand_as(turn))
 
     def stretch(self, code: HeadCode) -> Tensor:
@@ -89,3 +88,9 @@ class Neck(nn.Module):
 
     def _body(self, code: HeadCode) -> HeadCode:
         return replace(code, pose=self.body_pose.expand_as(code.pose))
+
+
+def turn_between(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
+    """Unit quaternions [..., N, 4] between two of them [..., 1, 4] for shares [N, 1] of the second."""
+    start = torch.where((end * start).sum(-1, keepdim=True) < 0, -start, start)
+    return normalize(start + share * (end - start), dim=-1)

@@ -28,7 +28,9 @@ class SampleSchedule:
         frames_per_step: batch size of one process.
         views_per_frame: distinct cameras per frame.
         rank: which of several training processes this is; each draws another part of the step.
-        world_size: number of training processes.
+        world_size: number of training processes. Their step ``n`` is what one process alone draws in its steps
+            ``n * world_size`` to ``(n + 1) * world_size - 1``, one each: the order of samples is the same.
+        first_step: steps of one process alone that were drawn before step 0 of this schedule, by however many.
     """
 
     seed: int
@@ -38,6 +40,7 @@ class SampleSchedule:
     views_per_frame: int = 1
     rank: int = 0
     world_size: int = 1
+    first_step: int = 0
 
     def __post_init__(self) -> None:
         if not self.frames or self.frames_per_step < 1:
@@ -52,7 +55,7 @@ class SampleSchedule:
 
     def at(self, step: int) -> Draw:
         """Frame id and camera ids of each item of this process in step ``step`` (from 0)."""
-        first = (step * self.world_size + self.rank) * self.frames_per_step
+        first = (self.first_step + step * self.world_size + self.rank) * self.frames_per_step
         return [self._item(position) for position in range(first, first + self.frames_per_step)]
 
     def _item(self, position: int) -> tuple[str, tuple[str, ...]]:

@@ -1,6 +1,6 @@
 """Building blocks with weights: MLP with skip, positional encoding, super-resolution decoder."""
 
-from .decoder import ORIGINAL_DECODER, DecoderConfig, SuperResolutionDecoder
+from .decoder import ORIGINAL_DECODER, DecoderConfig, SuperResolutionDecoder, build_decoder
 from .mlp import MLP, LayerSizes, initialize_near_zero
 from .positional_encoding import encoded_size, positional_encoding
 
@@ -10,6 +10,7 @@ __all__ = [
     "DecoderConfig",
     "LayerSizes",
     "SuperResolutionDecoder",
+    "build_decoder",
     "encoded_size",
     "initialize_near_zero",
     "positional_encoding",

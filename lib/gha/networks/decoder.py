@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,20 +10,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle
 
-from gha.limits import at_least, limited
+from gha.limits import Limit, limited
 
 from .bicubic import enlarge_bicubic
 
 
-@limited(capacity=at_least(1))
+@limited(
+    capacity=Limit(
+        "at least 1, and even where upsampling is light",
+        lambda value, config: value >= 1 and (value % 2 == 0 or config.upsampling != "light"),
+    )
+)
 @dataclass
 class DecoderConfig:
     """Widths and variants of the decoder."""
 
     capacity: int = 32
-    """Channels of the last block; the first has four times, the second twice as many."""
-    upsampling: Literal["bilinear", "pixel_shuffle"] = "bilinear"
-    """"bilinear" (the original), or "pixel_shuffle": no layer works at full size."""
+    """Channels of the layers at the largest size there is; others have up to eight times as many."""
+    upsampling: Literal["bilinear", "pixel_shuffle", "light"] = "bilinear"
+    """"bilinear" (the original), "pixel_shuffle": no layer works at full size, or "light": the same with narrower
+    layers, an eighth of the arithmetic of "bilinear"."""
     normalization: Literal["none", "instance"] = "none"
     """"none", or "instance" as in the original (makes the output depend on the whole frame)."""
     align_corners: bool = False
@@ -35,15 +42,126 @@ class DecoderConfig:
 
 ORIGINAL_DECODER = DecoderConfig(normalization="instance", align_corners=True, residual=False, predict_alpha=False)
 
+SHUFFLE_WIDTHS = {"pixel_shuffle": (4, 8, 2), "light": (2, 2, 1)}
+"""Channels, in capacities: of two layers at the size of the splats, of a third (shuffled to a quarter as many at twice
+the size), and of a layer at twice the size."""
 
-def _convolution(in_channels: int, out_channels: int, normalization: str = "none") -> nn.Conv2d:
-    """3x3 convolution; a bias in front of InstanceNorm would be subtracted again."""
-    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=normalization == "none")
-    if normalization == "none":
-        # PyTorch's own start shrinks what passes to a hundredth over the blocks: learning then starts late.
-        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-        nn.init.zeros_(convolution.bias)
-    return convolution
+
+def build_decoder(feature_channels: int, config: DecoderConfig) -> SuperResolutionDecoder:
+    """The decoder of splats with ``feature_channels`` that a configuration names."""
+    if config.normalization not in ("none", "instance"):
+        raise ValueError(f"decoder normalization must be 'none' or 'instance', got {config.normalization!r}")
+    if config.upsampling == "bilinear":
+        return BilinearDecoder(feature_channels, config)
+    if config.upsampling not in SHUFFLE_WIDTHS:
+        raise ValueError(f"decoder upsampling must be bilinear, pixel_shuffle or light, got {config.upsampling!r}")
+    if config.normalization != "none":
+        raise ValueError(
+            f"a decoder with upsampling {config.upsampling!r} takes no normalization, got {config.normalization!r}"
+        )
+    return ShuffleDecoder(feature_channels, config)
+
+
+class SuperResolutionDecoder(nn.Module, ABC):
+    """Decode splatted features to an image four times larger in each direction.
+
+    Colour in and out is premultiplied with alpha (that is, composited over black), which keeps every operation
+    linear at the outline. With ``normalization="none"`` and ``align_corners=False`` the decoder commutes with
+    cropping away from the border.
+
+    Args:
+        config: widths and variants.
+    """
+
+    upscale = 4
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def details(self, x: Tensor) -> Tensor:
+        """What the layers make of splats [B, C, h, w]: channels at four times the size, before any activation."""
+
+    def forward(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode features [B, C, h, w] over black and alpha [B, 1, h, w].
+
+        Returns:
+            Premultiplied colour [B, 3, 4h, 4w] and alpha [B, 1, 4h, 4w]; alpha in [0, 1], colour unclamped.
+        """
+        if not self.config.predict_alpha:
+            return self._decode_over_white(features, alpha)
+        color, alpha_out = self.details(torch.cat([features, alpha], dim=1)).split([3, 1], dim=1)
+        if self.config.residual:
+            coarse = torch.cat([features[:, :3], alpha], dim=1)
+            enlarged = enlarge_bicubic(coarse, self.upscale)
+            return color + enlarged[:, :3], (alpha_out + enlarged[:, 3:]).clamp(0, 1)
+        alpha_out = torch.sigmoid(alpha_out)
+        return torch.sigmoid(color) * alpha_out, alpha_out
+
+    def _decode_over_white(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """The original: features over ones in every channel, colour over white; premultiplied afterwards."""
+        color = torch.sigmoid(self.details(features + (1 - alpha)))
+        alpha_out = interpolate(alpha, scale_factor=self.upscale, mode="bilinear", align_corners=False)
+        return color - (1 - alpha_out), alpha_out
+
+
+class BilinearDecoder(SuperResolutionDecoder):
+    """Three blocks of two convolutions with a bilinear upsampling by two before the second and the third.
+
+    Args:
+        feature_channels: C; the first three channels are colour.
+        config: widths and variants.
+    """
+
+    def __init__(self, feature_channels: int, config: DecoderConfig) -> None:
+        super().__init__(config)
+        inputs, outputs = _channels(feature_channels, config)
+        width, norm = config.capacity, config.normalization
+        self.block_1 = DoubleConvolution(inputs, 4 * width, norm)
+        self.block_2 = DoubleConvolution(4 * width, 2 * width, norm)
+        self.block_3 = DoubleConvolution(2 * width, width, norm)
+        self.output = nn.Conv2d(width, outputs, 1)
+        _silence(self.output, config)
+
+    def details(self, x: Tensor) -> Tensor:
+        """What the layers make of splats [B, C, h, w], at four times the size."""
+        return self.output(self.hidden(x))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """What the last layer sees [B, capacity, 4h, 4w]."""
+        x = self.block_2(self._enlarge(self.block_1(x)))
+        return self.block_3(self._enlarge(x))
+
+    def _enlarge(self, x: Tensor) -> Tensor:
+        return interpolate(x, scale_factor=2, mode="bilinear", align_corners=self.config.align_corners)
+
+
+class ShuffleDecoder(SuperResolutionDecoder):
+    """Convolutions at the size of the splats and at twice their size; pixels come out of channels.
+
+    Args:
+        feature_channels: C; the first three channels are colour.
+        config: widths and variants.
+    """
+
+    def __init__(self, feature_channels: int, config: DecoderConfig) -> None:
+        super().__init__(config)
+        inputs, outputs = _channels(feature_channels, config)
+        coarse, shuffled, fine = (config.capacity * width for width in SHUFFLE_WIDTHS[config.upsampling])
+        self.block_1 = DoubleConvolution(inputs, coarse, "none")
+        self.block_2 = nn.Sequential(_convolution(coarse, shuffled), nn.PixelShuffle(2), nn.ReLU(inplace=True))
+        self.block_3 = nn.Sequential(_convolution(shuffled // 4, fine), nn.ReLU(inplace=True))
+        self.output = _convolution(fine, 4 * outputs)
+        _silence(self.output, config)
+
+    def details(self, x: Tensor) -> Tensor:
+        """What the layers make of splats [B, C, h, w], at four times the size."""
+        return pixel_shuffle(self.output(self.hidden(x)), 2)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """What the last layer sees, at twice the size of the splats."""
+        return self.block_3(self.block_2(self.block_1(x)))
 
 
 class DoubleConvolution(nn.Sequential):
@@ -60,78 +178,23 @@ class DoubleConvolution(nn.Sequential):
         super().__init__(*layers)
 
 
-class SuperResolutionDecoder(nn.Module):
-    """Decode splatted features to an image four times larger in each direction.
+def _convolution(in_channels: int, out_channels: int, normalization: str = "none") -> nn.Conv2d:
+    """3x3 convolution; a bias in front of InstanceNorm would be subtracted again."""
+    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=normalization == "none")
+    if normalization == "none":
+        # PyTorch's own start shrinks what passes to a hundredth over the blocks: learning then starts late.
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        nn.init.zeros_(convolution.bias)
+    return convolution
 
-    Colour in and out is premultiplied with alpha (that is, composited over black), which keeps every operation
-    linear at the outline. With ``normalization="none"`` and ``align_corners=False`` the decoder commutes with
-    cropping away from the border.
 
-    Args:
-        feature_channels: C; the first three channels are colour.
-        config: widths and variants.
-    """
+def _channels(feature_channels: int, config: DecoderConfig) -> tuple[int, int]:
+    """Channels that go into the first layer and come out of the last, per pixel."""
+    return (feature_channels + 1, 4) if config.predict_alpha else (feature_channels, 3)
 
-    upscale = 4
 
-    def __init__(self, feature_channels: int, config: DecoderConfig) -> None:
-        super().__init__()
-        norm = config.normalization
-        if norm not in ("none", "instance"):
-            raise ValueError(f"decoder normalization must be 'none' or 'instance', got {norm!r}")
-        if config.upsampling == "pixel_shuffle" and norm != "none":
-            raise ValueError(f"a decoder with pixel_shuffle takes no normalization, got {norm!r}")
-        self.config = config
-        width = config.capacity
-        inputs = feature_channels + 1 if config.predict_alpha else feature_channels
-        outputs = 4 if config.predict_alpha else 3
-        self.block_1 = DoubleConvolution(inputs, 4 * width, norm)
-        if config.upsampling == "pixel_shuffle":
-            self.block_2 = nn.Sequential(_convolution(4 * width, 8 * width), nn.PixelShuffle(2), nn.ReLU(inplace=True))
-            self.block_3 = nn.Sequential(_convolution(2 * width, 2 * width), nn.ReLU(inplace=True))
-            self.output = _convolution(2 * width, 4 * outputs)
-        else:
-            self.block_2 = DoubleConvolution(4 * width, 2 * width, norm)
-            self.block_3 = DoubleConvolution(2 * width, width, norm)
-            self.output = nn.Conv2d(width, outputs, 1)
-        if config.residual:
-            nn.init.zeros_(self.output.weight)
-            nn.init.zeros_(self.output.bias)
-
-    def forward(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """Decode features [B, C, h, w] over black and alpha [B, 1, h, w].
-
-        Returns:
-            Premultiplied colour [B, 3, 4h, 4w] and alpha [B, 1, 4h, 4w]; alpha in [0, 1], colour unclamped.
-        """
-        if not self.config.predict_alpha:
-            return self._decode_over_white(features, alpha)
-        color, alpha_out = self._decoded(torch.cat([features, alpha], dim=1)).split([3, 1], dim=1)
-        if self.config.residual:
-            coarse = torch.cat([features[:, :3], alpha], dim=1)
-            enlarged = enlarge_bicubic(coarse, self.upscale)
-            return color + enlarged[:, :3], (alpha_out + enlarged[:, 3:]).clamp(0, 1)
-        alpha_out = torch.sigmoid(alpha_out)
-        return torch.sigmoid(color) * alpha_out, alpha_out
-
-    def _decode_over_white(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """The original: features over ones in every channel, colour over white; premultiplied afterwards."""
-        color = torch.sigmoid(self._decoded(features + (1 - alpha)))
-        alpha_out = interpolate(alpha, scale_factor=self.upscale, mode="bilinear", align_corners=False)
-        return color - (1 - alpha_out), alpha_out
-
-    def _decoded(self, x: Tensor) -> Tensor:
-        """Output channels at four times the size, before any activation."""
-        out = self.output(self._blocks(x))
-        return pixel_shuffle(out, 2) if self.config.upsampling == "pixel_shuffle" else out
-
-    def _blocks(self, x: Tensor) -> Tensor:
-        """What the last layer sees: at four times the size, or with pixel shuffle at twice."""
-        x = self.block_1(x)
-        if self.config.upsampling == "pixel_shuffle":
-            return self.block_3(self.block_2(x))
-        x = self.block_2(self._enlarge(x))
-        return self.block_3(self._enlarge(x))
-
-    def _enlarge(self, x: Tensor) -> Tensor:
-        return interpolate(x, scale_factor=2, mode="bilinear", align_corners=self.config.align_corners)
+def _silence(output: nn.Conv2d, config: DecoderConfig) -> None:
+    """A correction starts as none."""
+    if config.residual:
+        nn.init.zeros_(output.weight)
+        nn.init.zeros_(output.bias)

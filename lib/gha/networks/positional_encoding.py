@@ -25,6 +25,12 @@ def positional_encoding(x: Tensor, frequencies: int = 4) -> Tensor:
     return _Encoding.apply(x, frequencies)
 
 
+def plain_positional_encoding(x: Tensor, frequencies: int) -> Tensor:
+    """The same as :func:`positional_encoding`, in operators that a compiler can follow."""
+    angles = x[..., None, :] * 2.0 ** torch.arange(frequencies, device=x.device)[:, None]
+    return torch.cat([x, torch.stack([angles.sin(), angles.cos()], dim=-2).flatten(-3)], dim=-1)
+
+
 class _Encoding(Function):
     """With its gradient in closed form: a third of the operators that autograd would launch for it."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 from gha.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -69,22 +72,58 @@ def _run_on(
             yield from Parallel(n_jobs=-1, batch_size=1)(jobs)
 
 
+def run_on_ray(function: Callable[[Task], Result], tasks: Sequence[Task], address: str) -> Iterator[Result]:
+    """Call ``function`` with every task on a Ray cluster, each on a GPU of its own, for work that takes long.
+
+    Where the cluster has no GPU at all, each task has a processor core. Ray's own tasks and not joblib's: joblib deals
+    its tasks out in turn, whoever is busy, so that one could wait behind another while a GPU is idle.
+
+    Args:
+        function: a function of a module.
+        tasks: its arguments.
+        address: ``ray://HOST:PORT``, or ``ray`` for the cluster that runs on this machine.
+
+    Yields:
+        The results as they become ready; a task whose machine is lost again and again is reported and left out.
+    """
+    with _connected(address if "://" in address else "auto") as ray:
+        gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        call = ray.remote(num_gpus=gpus, num_cpus=1)(function)
+        pending = [call.remote(task) for task in tasks]
+        while pending:
+            [ready], pending = ray.wait(pending, num_returns=1)
+            try:
+                result = ray.get(ready)
+            except ray.exceptions.RayError as error:
+                logger.warning("a task was lost on the cluster: %s", error)
+                continue
+            yield result
+
+
 @contextmanager
 def _ray(address: str) -> Iterator[AbstractContextManager[Any]]:
-    try:
-        import ray
-        from ray.util.joblib import register_ray
-    except ImportError as error:
-        raise InputError(f"parallel: {address!r} needs the package ray ({error}); pip install ray") from error
     from joblib import parallel_config
 
+    with _connected(address):
+        from ray.util.joblib import register_ray
+
+        register_ray()
+        yield parallel_config(backend="ray")
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    """The module ``ray``, connected to a cluster."""
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError(f"parallel: {address!r} needs the package ray ({error}); pip install ray") from error
     try:
         ray.init(address=address, log_to_driver=False)
     except (ConnectionError, RuntimeError) as error:
         raise InputError(f"parallel: no Ray cluster answers at {address!r} ({error})") from error
     try:
-        register_ray()
-        yield parallel_config(backend="ray")
+        yield ray
     finally:
         ray.shutdown()
 

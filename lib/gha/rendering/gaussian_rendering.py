@@ -20,7 +20,8 @@ from .options import RenderOptions
 logger = logging.getLogger(__name__)
 
 BACKENDS = ("torch", "numba", "gsplat")
-REPLAYABLE = ("triton",)
+_WAITING = ("torch", "gsplat")
+"""Back ends that read back from a GPU how much there is to draw."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,6 @@ def render_gaussians(
         options or RenderOptions(),
     )
     return _restore_dimensions(_normalize_depth(rendering), (*batch, -1) if has_views else batch)
-
-
-def is_replayable(device: torch.device) -> bool:
-    """Whether drawing on a device, by the back end chosen for it, can be recorded as a CUDA graph with its gradients.
-
-    That takes a back end that never lets the host look at intermediate results.
-    """
-    return device.type == "cuda" and _automatic_backend("cuda", torch.float32) in REPLAYABLE
 
 
 def _check_devices(gaussians: Gaussians, camera: Camera, background: Tensor | None) -> None:
@@ -163,6 +156,11 @@ def _restore_dimensions(rendering: Rendering, leading: tuple[int, ...]) -> Rende
     return Rendering(
         **{name: value.reshape(*leading, *value.shape[2:]) for name, value in tensors.items() if value is not None}
     )
+
+
+def never_waits(device: torch.device) -> bool:
+    """Whether drawing float32 Gaussians on a CUDA device only launches kernels, so that a CUDA graph can record it."""
+    return device.type == "cuda" and _automatic_backend("cuda", torch.float32) not in _WAITING
 
 
 Rasterize = Callable[[Gaussians, Camera, Tensor | None, RenderOptions], Rendering]

@@ -14,7 +14,7 @@ from gha.avatars.gaussian_head import GaussianHead
 from gha.avatars.rendering import coarse_camera, composite, render_posed
 from gha.capture.frame import Frame
 from gha.limits import Limit, at_least, between, limited
-from gha.rendering import is_replayable
+from gha.rendering import never_waits
 
 from .losses import visible_l1, visible_squared_error
 from .metrics import ssim_map
@@ -129,6 +129,7 @@ class GaussianStage:
     """
 
     method = "gaussian_head"
+    renew_every = 500
 
     def __init__(
         self,
@@ -173,10 +174,10 @@ class GaussianStage:
     @property
     def replayable(self) -> bool:
         """If Gaussians are drawn without the host looking at anything in between."""
-        return is_replayable(self.head.means.device)
+        return never_waits(self.head.means.device)
 
     @torch.no_grad()
-    def renew(self) -> None:
+    def renew(self, anew: bool) -> None:
         """Sort the Gaussians by the networks that move them, with what the optimiser keeps for each."""
         order = self.head.arrange()
         for parameter in self.head.per_gaussian().values():

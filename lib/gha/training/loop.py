@@ -13,9 +13,11 @@ from tqdm import tqdm
 from gha.capture.frame import Frame
 from gha.errors import CheckpointError
 
+from .averaging import scale_rates
 from .checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from .checkpoint_state import flatten_optimizer_state, restore_optimizer_state
 from .interrupts import StopRequest
+from .processes import ALONE, Processes
 from .run_folder import RunFolder
 from .stage import LoopConfig, Stage
 from .update import Update
@@ -23,59 +25,76 @@ from .update import Update
 logger = logging.getLogger(__name__)
 
 
-def train(stage: Stage, frames: Iterator[Frame], config: LoopConfig, folder: RunFolder, device: torch.device) -> int:
+def train(
+    stage: Stage,
+    frames: Iterator[Frame],
+    config: LoopConfig,
+    folder: RunFolder,
+    device: torch.device,
+    processes: Processes = ALONE,
+) -> int:
     """Train ``stage`` to ``config.steps``, continuing after its last checkpoint.
+
+    Several processes take as many steps at once: of step s to s + N - 1 each computes its own, and all move by the mean
+    gradient. Only the leading one writes.
 
     Args:
         stage: what is trained; its modules are on ``device``. Already restored (see :func:`restore`).
-        frames: one batched frame per step, starting with the step to continue at.
+        frames: one batched frame per step of this process, starting with the step to continue at.
         config: length, logging, checkpoints.
         folder: of the run; holds logs, previews and checkpoints.
         device: where frames are moved to.
+        processes: that train together.
 
     Returns:
-        The number of finished steps: ``config.steps``, or fewer after a request to stop.
+        The number of finished steps: ``config.steps`` or, of several processes, a few more; fewer after a request to
+        stop.
 
     Raises:
         TrainingError: a loss is not finite; the message names step, term, frame and cameras.
     """
     start = stage.finished_steps
+    _prepare(stage, config, processes)
     base_rates = {name: [float(g["lr"]) for g in opt.param_groups] for name, opt in stage.optimizers.items()}
-    for module in stage.modules.values():
-        module.train()
-    update = Update(stage, device)
+    update = Update(stage, device, processes)
     saved = True
-    with StopRequest() as stop, tqdm(total=config.steps, initial=start, desc=stage.method, unit="step") as bar:
-        for step in range(start, config.steps):
-            if saved or step % config.renew_every == 0:
-                # Also after saving: a run that continues from there does so too, and must train the same.
-                update.renew()
+    with StopRequest() as stop, _progress(stage, config, processes) as bar:
+        for step in range(start, config.steps, processes.count):
+            if saved or step // processes.count % stage.renew_every == 0:
+                update.renew(anew=saved)
             frame = next(frames)
             _set_learning_rates(stage, base_rates, config, step)
-            terms = update(frame, step)
+            terms = update(frame, step + processes.rank)
 
-            finished = step + 1
-            bar.update()
-            reports = finished % config.log_every == 0
-            previews = config.preview_every > 0 and finished % config.preview_every == 0
-            saved = finished % config.checkpoint_every == 0 or finished == config.steps or stop.requested
+            finished = step + processes.count
+            stopping = processes.any(stop.requested)
+            bar.update(processes.count)
+            reports = _passes(config.log_every, step, finished)
+            previews = _passes(config.preview_every, step, finished)
+            saved = _passes(config.checkpoint_every, step, finished) or finished >= config.steps or stopping
             if reports or previews or saved:
                 update.require_finite()
                 stage.finished_steps = finished
             if reports:
-                _report(terms, finished, folder, bar)
-            if previews:
+                _report(terms, finished, folder, bar, processes)
+            if previews and processes.leads:
                 folder.save_preview(finished, stage.preview(frame.to(device)))
             if saved:
-                save(stage, folder, config)
-            if stop.requested:
+                save(stage, folder, config, processes)
+            if stopping:
                 logger.warning("stopped on request after step %d; run the same command to continue", finished)
                 break
     return stage.finished_steps
 
 
-def save(stage: Stage, folder: RunFolder, config: LoopConfig) -> None:
-    """Write a checkpoint of the stage's modules and optimisers."""
+def save(stage: Stage, folder: RunFolder, config: LoopConfig, processes: Processes = ALONE) -> None:
+    """Write a checkpoint of the stage's modules and optimisers; the other processes wait for the leading one."""
+    with processes.together():
+        if processes.leads:
+            _write_checkpoint(stage, folder, config)
+
+
+def _write_checkpoint(stage: Stage, folder: RunFolder, config: LoopConfig) -> None:
     tensors = {name: module.state_dict() for name, module in stage.modules.items()}
     for name, optimizer in stage.optimizers.items():
         tensors[f"optimizer_{name}"] = flatten_optimizer_state(optimizer, _named_parameters(stage))
@@ -101,6 +120,27 @@ def restore(stage: Stage, folder: RunFolder, device: torch.device) -> None:
     logger.info("continuing %s after step %d", stage.method, checkpoint.step)
 
 
+def _prepare(stage: Stage, config: LoopConfig, processes: Processes) -> None:
+    """Make the processes start alike, with rates for their number."""
+    for module in stage.modules.values():
+        module.train()
+    if processes.count > 1:
+        processes.share(stage.modules)
+        scale_rates(stage.optimizers.values(), processes.count, config.process_scaling)
+        logger.info("%d processes take as many steps at once; rates: %s", processes.count, config.process_scaling)
+
+
+def _progress(stage: Stage, config: LoopConfig, processes: Processes) -> tqdm:
+    return tqdm(
+        total=config.steps, initial=stage.finished_steps, desc=stage.method, unit="step", disable=not processes.leads
+    )
+
+
+def _passes(every: int, step: int, finished: int) -> bool:
+    """Whether a multiple of ``every`` steps (0: never) is reached on the way from ``step`` to ``finished``."""
+    return every > 0 and finished // every > step // every
+
+
 def _named_parameters(stage: Stage) -> list[tuple[str, Tensor]]:
     return [
         (f"{name}.{key}", parameter)
@@ -121,8 +161,10 @@ def _set_learning_rates(stage: Stage, base: dict[str, list[float]], config: Loop
                 group["lr"] = rate * factor
 
 
-def _report(terms: dict[str, Tensor], step: int, folder: RunFolder, bar: tqdm) -> None:
-    values = {name: value.item() for name, value in terms.items()}
-    values["total"] = sum(values.values())
+def _report(terms: dict[str, Tensor], step: int, folder: RunFolder, bar: tqdm, processes: Processes) -> None:
+    """Log the terms of the loss and their sum, means over the processes."""
+    means = processes.mean(torch.stack(list(terms.values()))).tolist()
+    values = dict(zip(terms, means, strict=True))
+    values["total"] = sum(means)
     folder.log_scalars(step, values)
     bar.set_postfix({name: f"{value:.4f}" for name, value in values.items()})

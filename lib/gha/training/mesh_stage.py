@@ -22,6 +22,9 @@ from .pictures import picture_row
 from .refinement import CameraGain
 from .sample import Sample, sent
 
+_SHORTEST_RECORDING = 4
+"""Steps that a recording must be good for: making it takes about as long as two steps."""
+
 
 @limited(at_least(0))
 @dataclass
@@ -89,12 +92,18 @@ class MeshStage:
         return torch.tensor(list(asdict(self.config.loss).values()), device=self.head.neutral_landmarks.device)
 
     @property
-    def replayable(self) -> bool:
-        """The surface has another number of vertices whenever it is searched."""
-        return False
+    def renew_every(self) -> int:
+        """Steps for which the surface is followed along the same edges of the lattice."""
+        return self.head.config.search_interval
 
-    def renew(self) -> None:
-        """Nothing is kept but the surface, which the head searches when it is due."""
+    @property
+    def replayable(self) -> bool:
+        """On a GPU, where a recording is worth its while until the next search."""
+        return self.head.neutral_landmarks.is_cuda and self.renew_every >= _SHORTEST_RECORDING
+
+    def renew(self, anew: bool) -> None:
+        """Search the surface."""
+        self.head.search(anew)
 
     def draw(self, frame: Frame, step: int, device: torch.device) -> Sample:
         """A frame [B, V] as it is; nothing is random."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,12 @@ class RunFolder:
 
     Inside the ``with`` block the folder is locked and everything the library logs also goes to ``log.txt``.
 
+    Args:
+        path: the folder; made if missing.
+        tensorboard: also write TensorBoard event files.
+        writes: False for all but one of several processes that train together: they read checkpoints, and neither lock
+            the folder nor write to it.
+
     Attributes:
         path: the folder itself.
         checkpoints: folder of checkpoints.
@@ -31,8 +38,9 @@ class RunFolder:
         config_file: the resolved configuration as YAML.
     """
 
-    def __init__(self, path: Path | str, tensorboard: bool = False) -> None:
+    def __init__(self, path: Path | str, tensorboard: bool = False, writes: bool = True) -> None:
         self.path = Path(path)
+        self.writes = writes
         self.checkpoints = self.path / "checkpoints"
         self.previews = self.path / "previews"
         self.config_file = self.path / "config.yaml"
@@ -42,6 +50,8 @@ class RunFolder:
         self._handler: logging.Handler | None = None
 
     def __enter__(self) -> RunFolder:
+        if not self.writes:
+            return self
         try:
             self.previews.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
@@ -68,9 +78,14 @@ class RunFolder:
         self._lock.release()
 
     def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Append one line of JSON to ``scalars.jsonl``, and the same to TensorBoard where that was asked for."""
+        """Append one line of JSON to ``scalars.jsonl``, and the same to TensorBoard where that was asked for.
+
+        ``time`` in it is in seconds since 1970.
+        """
+        if not self.writes:
+            return
         with (self.path / "scalars.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            file.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}) + "\n")
         if self._tensorboard:
             for name, value in values.items():
                 self._summary_writer().add_scalar(name, value, step)

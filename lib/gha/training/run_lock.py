@@ -57,6 +57,17 @@ class RunLock:
             os.close(self._descriptor)
             self._descriptor = None
 
+    def holder(self) -> str:
+        """Who holds the lock, in words; empty if nobody does. On another machine whoever wrote it is believed."""
+        try:
+            said = json.loads(self.path.read_bytes() or b"{}")
+            pid, host = int(said["pid"]), str(said["host"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+        if host == socket.gethostname() and not _is_alive(pid):
+            return ""
+        return f"process {pid} on {host}"
+
     def _refuse_if_held(self, descriptor: int, holder: dict[str, object]) -> None:
         """Take the system's lock, or complain with the holder's name."""
         who = f"process {holder.get('pid', 'unknown')} on {holder.get('host', 'this machine')}"
@@ -68,6 +79,16 @@ class RunLock:
             raise InputError(
                 f"{self.path.parent} was locked by {who} and not released; if that is gone, delete {self.path}"
             )
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is, and somebody else's
+    return True
 
 
 def _read_holder(descriptor: int) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -24,7 +24,6 @@ from .sample import Sample
     preview_every=at_least(0),
     checkpoint_every=at_least(1),
     keep_checkpoints=at_least(1),
-    renew_every=at_least(1),
     seed=Limit("at most 18 digits", lambda value, _: abs(value) < 10**18),
 )
 @dataclass
@@ -32,9 +31,13 @@ class LoopConfig:
     """How long training runs and what it writes on the way."""
 
     steps: int = 10000
-    """Number of optimiser steps."""
+    """Number of optimiser steps; several processes (torchrun) take as many of them at once, each with its own frames,
+    and average their gradients. All keys here that count steps count so, and the same samples are seen."""
     final_learning_rate_factor: float = 1.0
     """Learning rates fall along a cosine to this fraction of their start; 1: constant."""
+    process_scaling: Literal["sqrt", "linear", "off"] = "sqrt"
+    """Rates of Adam for N processes: learning rates times the root of N ("sqrt") or times N ("linear"), and in both
+    cases betas to the power of N; "off" leaves them as they are."""
     log_every: int = 50
     """Steps between lines in the log."""
     preview_every: int = 500
@@ -45,8 +48,6 @@ class LoopConfig:
     """Newest checkpoints to keep."""
     seed: int = 0
     """Seed of everything random: what is drawn at a step depends on this and the step only."""
-    renew_every: int = 500
-    """Steps for which is kept what changes slowly, such as which networks move which Gaussians."""
     tensorboard: bool = False
     """Also write TensorBoard event files."""
 
@@ -73,11 +74,22 @@ class Stage(Protocol):
         The host looks at nothing in between, and all samples between two renewals have the same sizes.
         """
 
-    def renew(self) -> None:
-        """Find anew what is kept from step to step; called before the first step, now and then, and after saving."""
+    @property
+    def renew_every(self) -> int:
+        """Steps for which what changes slowly is kept."""
+
+    def renew(self, anew: bool) -> None:
+        """Look again at what is kept from step to step, every ``renew_every`` steps of the optimisers.
+
+        ``anew``: without help from the last time; before the first step and after each that was saved, because a run
+        that continues from there remembers nothing and must train the same.
+        """
 
     def draw(self, frame: Frame, step: int, device: torch.device) -> Sample:
-        """What a step sees of a batched frame of the host; what is drawn at random depends on ``step`` only."""
+        """What a step sees of a batched frame of the host; what is drawn at random depends on ``step`` only.
+
+        One of N processes is given every N-th step.
+        """
 
     def losses(self, sample: Sample) -> dict[str, Tensor]:
         """Weighted loss terms (scalars) for a sample, always the same terms; nothing in it is random."""

@@ -7,16 +7,18 @@ have to look at: everything of that kind is settled when a stage draws its sampl
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from gha.capture.frame import Frame
 
+from .averaging import average_gradients
 from .finite import FiniteGate
+from .processes import ALONE, Processes
 from .sample import Sample, tensors_of
 from .stage import Stage
 
@@ -45,20 +47,21 @@ class Update:
     Args:
         stage: what is trained.
         device: of its modules.
+        processes: that make the step together, each with a frame of its own.
     """
 
-    def __init__(self, stage: Stage, device: torch.device) -> None:
-        self._stage, self._device = stage, device
+    def __init__(self, stage: Stage, device: torch.device, processes: Processes = ALONE) -> None:
+        self._stage, self._device, self._processes = stage, device, processes
         self._gate = FiniteGate(device)
         self._recording: _Recording | None = None
-        self._steps = 0  # since the last renewal
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-
-    def renew(self) -> None:
-        """Let the stage find anew what it keeps from step to step; sizes may change, so recordings are dropped."""
-        self._recording = None
-        self._stage.renew()
         self._steps = 0
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._memory: torch.cuda.CUDAGraph | None = None
+
+    def renew(self, anew: bool) -> None:
+        """Let the stage look again at what it keeps from step to step; sizes may change, so a recording is dropped."""
+        self._recording = None
+        self._stage.renew(anew)
 
     def __call__(self, frame: Frame, step: int) -> dict[str, Tensor]:
         """Make one step with a frame of the host; returns the weighted terms of the loss, valid until the next step.
@@ -78,8 +81,12 @@ class Update:
         return terms
 
     def require_finite(self) -> None:
-        """Wait for the device, and raise ``TrainingError`` if a loss since the last call was not finite."""
-        self._gate.require_finite()
+        """Wait for the device, and raise ``TrainingError`` if a loss since the last call was not finite in a process.
+
+        All processes must call it.
+        """
+        with self._processes.together():
+            self._gate.require_finite()
 
     def _record_or_replay(self, sample: Sample, step: int, frame: Frame) -> dict[str, Tensor]:
         if self._steps < _WARM_UP:
@@ -96,10 +103,16 @@ class Update:
         place = _copy(sample)
         for optimizer in self._stage.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        gc.collect()  # a tensor freed by the collector during the recording would spoil it
+        if self._memory is None:
+            self._memory = _first_graph(self._device)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
+        # Without the context manager of torch, which empties the cache and collects garbage each time. What other
+        # threads do meanwhile, such as reserving pinned memory, is none of its business.
+        graph.capture_begin(self._memory.pool(), capture_error_mode="thread_local")
+        try:
             terms = self._change(place)
+        finally:
+            graph.capture_end()
         return _Recording(graph, place, terms)
 
     def _compute(self, sample: Sample, step: int, frame: Frame) -> dict[str, Tensor]:
@@ -111,17 +124,31 @@ class Update:
         optimizers = self._stage.optimizers.values()
         terms = self._stage.losses(sample)
         total = torch.stack(list(terms.values())).sum()
-        not_finite = self._gate.judge(terms, total)
-        if self._stream is None:
-            self._gate.require_finite()
+        not_finite = self._processes.any_of(self._gate.judge(terms, total))
+        if self._stream is None and not_finite:
+            self.require_finite()
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         total.backward()
+        average_gradients([p for optimizer in optimizers for p in _parameters(optimizer)], self._processes)
         for optimizer in optimizers:
             if self._stream is not None:
                 optimizer.found_inf = not_finite  # of fused optimisers: 1 keeps everything as it is
             optimizer.step()
         return {name: term.detach() for name, term in terms.items()}
+
+
+def _first_graph(device: torch.device) -> torch.cuda.CUDAGraph:
+    """A graph of next to nothing, whose memory later ones take over from each other; it lasts as long as this one."""
+    graph = torch.cuda.CUDAGraph()
+    graph.capture_begin(capture_error_mode="thread_local")
+    torch.zeros((), device=device)
+    graph.capture_end()
+    return graph
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _copy(value: Any) -> Any:
