@@ -92,7 +92,7 @@ def test_the_digest_follows_matching_files_only(tmp_path):
     [
         (film_image.photograph, ["film_*.py"]),
         (film_shading.shade, ["film_*.py"]),
-        (numba_kernels.draw, ["numba_*.py", "options.py", "projection.py"]),
+        (numba_kernels.draw, ["numba_*.py", "options.py", "projection.py", "footprint_gradient.py"]),
         (mesh_numba._draw_faces, ["mesh_numba.py", "mesh_projection.py"]),
     ],
 )

@@ -23,7 +23,7 @@ SCENES = {
 }
 
 
-@pytest.fixture(params=["gsplat", "torch"])
+@pytest.fixture(params=["triton", "gsplat", "torch"])
 def backend(request):
     if request.param == "gsplat" and not _gsplat_is_usable():
         pytest.skip("gsplat is not installed or cannot be compiled here")

@@ -132,7 +132,16 @@ def test_a_cap_it_cannot_have_is_mentioned_once(gsplat, caplog):
     ]
 
 
-def test_cuda_without_gsplat_is_drawn_by_the_reference(monkeypatch):
+@pytest.mark.parametrize(("usable", "expected"), [(True, "triton"), (False, "gsplat")])
+def test_triton_comes_before_gsplat(monkeypatch, usable, expected):
+    dispatch._automatic_backend.cache_clear()
+    monkeypatch.setattr(dispatch, "_triton_is_usable", lambda: usable)
+    monkeypatch.setattr(dispatch, "_gsplat_is_usable", lambda: True)
+    assert dispatch._automatic_backend("cuda", torch.float32) == expected
+    dispatch._automatic_backend.cache_clear()
+
+
+def test_cuda_without_triton_and_gsplat_is_drawn_by_the_reference(monkeypatch):
     dispatch._automatic_backend.cache_clear()
     monkeypatch.setattr(dispatch.importlib.util, "find_spec", lambda name: None)
     assert dispatch._automatic_backend("cuda", torch.float32) == "torch"
@@ -145,6 +154,7 @@ def test_gsplat_is_chosen_where_its_kernels_are(monkeypatch, compiled, expected)
 
     dispatch._automatic_backend.cache_clear()
     gsplat_backend.is_usable.cache_clear()
+    monkeypatch.setattr(dispatch, "_triton_is_usable", lambda: False)
     monkeypatch.setattr(dispatch.importlib.util, "find_spec", lambda name: name)
     for name in ("gsplat", "gsplat.cuda"):
         monkeypatch.setitem(sys.modules, name, SimpleNamespace(__path__=[]))

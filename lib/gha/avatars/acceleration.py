@@ -77,6 +77,10 @@ class Replayed:
         self._graph.replay()
         return tuple(x.clone() for x in self._outputs)
 
+    def forget(self) -> None:
+        """Record anew at the next call."""
+        self._shapes = []
+
     def _record_graph(self, inputs: tuple[Tensor, ...]) -> None:
         self._shapes, self._graph, self._outputs = [], None, ()  # the memory of a graph before this one is free again
         self._inputs = [x.clone() for x in inputs]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gha.faces.code import HeadCode
 from gha.geometry import Camera
-from gha.rendering import Gaussians, never_waits, render_gaussians
+from gha.rendering import Gaussians, missed_gaussians, never_waits, render_gaussians
 
 from .acceleration import Compiled, Replayed, TensorFunction
 from .playback import PlaybackHead
@@ -35,10 +35,11 @@ class FramePlayer:
         self._to_coarse = torch.tensor([[1 / head.upscale], [1 / head.upscale], [1.0]], device=head.means.device)
         options = head.options
         pose, finish = (Compiled(function, options.compile) for function in (head.pose, self._picture))
+        self._whole: Replayed | None = None
         if never_waits(head.means.device):
-            self._frame = Replayed(partial(self._draw, pose, finish), options.graph)
+            self._whole = Replayed(partial(self._draw, pose, finish), options.graph)
         else:
-            self._frame = partial(self._draw, Replayed(pose, options.graph), Replayed(finish, options.graph))
+            self._parts = Replayed(pose, options.graph), Replayed(finish, options.graph)
 
     @torch.no_grad()
     def __call__(self, code: HeadCode, camera: Camera, background: Tensor) -> AvatarImage:
@@ -48,7 +49,14 @@ class FramePlayer:
                 f"found a camera of {camera.width}x{camera.height}, expected {self._width}x{self._height} pixels"
             )
         lens = camera.w2c[None], camera.K[None] * self._to_coarse
-        return AvatarImage(*self._frame(code.expression[None], code.pose[None], code.scale[None], *lens, background))
+        inputs = (code.expression[None], code.pose[None], code.scale[None], *lens, background)
+        if self._whole is None:
+            return AvatarImage(*self._draw(*self._parts, *inputs))
+        picture = self._whole(*inputs)
+        if missed_gaussians(background.device):
+            self._whole.forget()
+            picture = self._whole(*inputs)
+        return AvatarImage(*picture)
 
     def _draw(self, pose: TensorFunction, finish: TensorFunction, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The tensors of an :class:`AvatarImage` from those of a code, of a coarse camera, and a background."""

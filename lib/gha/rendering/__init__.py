@@ -1,6 +1,6 @@
 """Drawing Gaussians and meshes. Knows no avatar and no data set."""
 
-from .gaussian_rendering import Rendering, never_waits, render_gaussians
+from .gaussian_rendering import Rendering, missed_gaussians, never_waits, render_gaussians
 from .gaussians import Gaussians
 from .mesh_rendering import MeshRendering, render_mesh
 from .mesh_silhouette import soften_mask
@@ -13,6 +13,7 @@ __all__ = [
     "RenderOptions",
     "Rendering",
     "barycentrics",
+    "missed_gaussians",
     "never_waits",
     "rasterize",
     "render_gaussians",

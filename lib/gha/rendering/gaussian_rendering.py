@@ -19,7 +19,7 @@ from .options import RenderOptions
 
 logger = logging.getLogger(__name__)
 
-BACKENDS = ("torch", "numba", "gsplat")
+BACKENDS = ("torch", "numba", "triton", "gsplat")
 _WAITING = ("torch", "gsplat")
 """Back ends that read back from a GPU how much there is to draw."""
 
@@ -67,7 +67,8 @@ def render_gaussians(
         gaussians: one set [N, ...] or a batch of sets [..., N, ...].
         camera: leading dimensions of the Gaussians plus V, or exactly those of the Gaussians. Without skew.
         background: [C], drawn behind everything; None means zeros.
-        backend: ``"torch"``, ``"numba"``, ``"gsplat"``, or ``"auto"``: the fastest that is here for the device.
+        backend: ``"torch"``, ``"numba"``, ``"triton"``, ``"gsplat"``, or ``"auto"``: the fastest that is here for the
+            device.
         options: see :class:`RenderOptions`.
     """
     if gaussians.primitive != "ellipsoid":
@@ -163,6 +164,19 @@ def never_waits(device: torch.device) -> bool:
     return device.type == "cuda" and _automatic_backend("cuda", torch.float32) not in _WAITING
 
 
+def missed_gaussians(device: torch.device) -> bool:
+    """Wait for the device; whether pictures since the last call lack Gaussians, for want of room in their buffers.
+
+    Ask where CUDA graphs of drawing are replayed. One that answers yes must be captured anew: a graph keeps the buffers
+    it was captured with; from now on there is more room.
+    """
+    if not never_waits(device):
+        return False
+    from .triton_capacity import overflowed
+
+    return overflowed()
+
+
 Rasterize = Callable[[Gaussians, Camera, Tensor | None, RenderOptions], Rendering]
 
 
@@ -172,6 +186,8 @@ def _load_backend(name: str) -> Rasterize:
         from .torch_backend import rasterize
     elif name == "numba":
         from .numba_backend import rasterize
+    elif name == "triton":
+        from .triton_backend import rasterize
     else:
         from .gsplat_backend import rasterize
     return rasterize
@@ -184,12 +200,21 @@ def _choose_backend(gaussians: Gaussians, requested: str) -> str:
         return _automatic_backend(device, dtype)
     if requested not in BACKENDS:
         raise InputError(f"unknown Gaussian back end '{requested}', expected 'auto' or one of {list(BACKENDS)}")
-    needed = {"numba": "cpu", "gsplat": "cuda"}.get(requested, device)
+    needed = {"numba": "cpu", "triton": "cuda", "gsplat": "cuda"}.get(requested, device)
     if device != needed:
         raise InputError(f"back end '{requested}' needs tensors on {needed}, found {device}")
     if requested != "torch" and dtype == torch.float64:
         raise InputError(f"back end '{requested}' computes in float32, found float64 means; use 'torch'")
     return requested
+
+
+def _triton_is_usable() -> bool:
+    """Imports (and at first use compiles) the Triton kernels only where Triton is installed."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    from .triton_backend import is_usable
+
+    return is_usable()
 
 
 def _gsplat_is_usable() -> bool:
@@ -208,9 +233,11 @@ def _automatic_backend(device: str, dtype: torch.dtype) -> str:
         choice, reason = "torch", "the only one in float64"
     elif device == "cpu":
         choice, reason = "numba", "compiled for the CPU"
+    elif device == "cuda" and _triton_is_usable():
+        choice, reason = "triton", "comes with torch"
     elif device == "cuda" and _gsplat_is_usable():
-        choice, reason = "gsplat", "installed"
+        choice, reason = "gsplat", "Triton cannot be used here"
     else:
-        choice, reason = "torch", "gsplat cannot be used here; expect it to be slow"
+        choice, reason = "torch", "neither Triton nor gsplat can be used here; expect it to be slow"
     logger.info("Gaussians on %s are drawn by the %s back end (%s)", device, choice, reason)
     return choice

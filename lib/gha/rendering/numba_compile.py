@@ -6,4 +6,4 @@ from pathlib import Path
 
 from gha.numba_compile import kernel_compiler
 
-njit = kernel_compiler(Path(__file__).parent, "numba_*.py", "options.py", "projection.py")
+njit = kernel_compiler(Path(__file__).parent, "numba_*.py", "options.py", "projection.py", "footprint_gradient.py")

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from gha.geometry import Camera
 
+from .footprint_gradient import footprint_gradient
 from .gaussians import Gaussians
 from .numba_compile import njit
-from .numba_footprint_gradient import footprint_gradient
 from .numba_lock import KERNEL_LOCK
 from .options import ALPHA_CUT, RenderOptions
 from .projection import (
@@ -32,7 +32,7 @@ _CUT, _LARGEST = np.float32(ALPHA_CUT), np.float32(LARGEST_DEVIATION)
 _LEAST_NORM, _MOST_NORM = np.float32(SMALLEST_NORM), np.float32(1 / SMALLEST_NORM)
 _INFINITY = np.float32(np.inf)
 
-_footprint = njit(footprint)
+_footprint, _footprint_gradient = njit(footprint), njit(footprint_gradient)
 
 
 def project_gaussians(gaussians: Gaussians, camera: Camera, options: RenderOptions) -> Projection:
@@ -219,10 +219,12 @@ def _unproject_one(
     depth = point[2]
     slope_x, slope_y = point[0] / depth, point[1] / depth
     clamped = (min(max(slope_x, limits[0]), limits[1]), min(max(slope_y, limits[2]), limits[3]))
-    view = (lens[0] / depth, lens[1] / depth, clamped[0], clamped[1])
     quat = (quats[source, 0], quats[source, 1], quats[source, 2], quats[source, 3])
     scale = (scales[source, 0], scales[source, 1], scales[source, 2])
-    of_quat, of_scale, of_slope, of_log_depth = footprint_gradient(quat, scale, pose, view, numbers[1], conic)
+    magnification = (lens[0] / depth, lens[1] / depth)
+    of_quat, of_scale, of_slope, of_log_depth = _footprint_gradient(
+        quat, scale, pose, magnification, clamped, numbers[1], conic, _ONE
+    )
     # Beyond the clamp the footprint does not depend on the slope; the centre always does.
     of_slope_x = center[0] * lens[0] + (of_slope[0] if limits[0] < slope_x < limits[1] else _ZERO)
     of_slope_y = center[1] * lens[1] + (of_slope[1] if limits[2] < slope_y < limits[3] else _ZERO)

@@ -14,6 +14,8 @@ The bound lies a hair below 1e-4, so that two Gaussians at a cap of 0.99 (which 
 in every precision, instead of as rounding happens to fall.
 """
 
+PRECISIONS = ("tf32x3", "ieee", "tf32", "bf16x3")
+
 
 @dataclass(frozen=True)
 class RenderOptions:
@@ -23,11 +25,14 @@ class RenderOptions:
         near: Gaussians whose centre has a z-depth of at most this (world units) are not drawn.
         low_pass: variance in square pixels added to every projected Gaussian.
         alpha_cap: largest alpha that one Gaussian can have at a pixel; 0.999 to compare with gsplat, where it is fixed.
+        precision: of the matrix products of the Triton back end: "tf32x3", as good as float32, on tensor cores;
+            "ieee", float32 without them; "tf32", an error of up to 2e-3 of the features. Others compute in float32.
     """
 
     near: float = 0.01
     low_pass: float = 0.3
     alpha_cap: float = 0.99
+    precision: str = "tf32x3"
 
     def __post_init__(self) -> None:
         if not self.near > 0:
@@ -36,3 +41,5 @@ class RenderOptions:
             raise ValueError(f"RenderOptions.low_pass must be positive, got {self.low_pass}")
         if not ALPHA_CUT < self.alpha_cap < 1:
             raise ValueError(f"RenderOptions.alpha_cap must lie between 1/255 and 1, got {self.alpha_cap}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"RenderOptions.precision must be one of {list(PRECISIONS)}, got {self.precision!r}")

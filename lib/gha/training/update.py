@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from gha.capture.frame import Frame
+from gha.rendering import missed_gaussians
 
 from .averaging import average_gradients
 from .finite import FiniteGate
@@ -87,6 +88,8 @@ class Update:
         """
         with self._processes.together():
             self._gate.require_finite()
+        if self._recording is not None and missed_gaussians(self._device):
+            self._recording = None  # made again with room for all
 
     def _record_or_replay(self, sample: Sample, step: int, frame: Frame) -> dict[str, Tensor]:
         if self._steps < _WARM_UP:
