@@ -152,6 +152,8 @@ def loader_rows(bench: Bench) -> Iterator[Row]:
             yield _loader_row(bench, f"{bench.workers} threads", "uint8", lambda: next(frames))
         with closing(Loader(root, pin_memory=bench.scene.device.type == "cuda")) as samples:
             yield _loader_row(bench, ORIGINAL, "fp32", lambda: next(samples))
+    with recording(bench.scene.resolution, original=False) as root, library_loader(bench, root) as frames:
+        yield _loader_row(bench, f"{bench.workers} threads, our files", "uint8", lambda: next(frames))
 
 
 def _loader_row(bench: Bench, what: str, precision: str, draw: Callable[[], object]) -> Row:

@@ -105,17 +105,19 @@ def _generator(seed: int) -> torch.Generator:
 
 
 @contextmanager
-def recording(resolution: int) -> Iterator[Path]:
-    """A recording in the original's form, deleted afterwards: three frames, two cameras, smooth pictures with noise.
+def recording(resolution: int, original: bool = True) -> Iterator[Path]:
+    """A recording, deleted afterwards: three frames, two cameras, smooth pictures with noise; principal points centred.
 
-    Pictures, masks and visible maps are JPEG files of ``resolution`` squared; principal points are centred.
+    In the original's form pictures, masks and visible maps are JPEG files of ``resolution`` squared, colour at half
+    the resolution. In the library's own, pictures are JPEG files with colour at full resolution, masks are PNG files,
+    and there are no visible maps, since everything is.
     """
     with TemporaryDirectory(prefix="gha_benchmark_") as folder:
         root = Path(folder)
         scene = Scene(2, resolution, torch.device("cpu"))
         camera = scene.camera
         rig = Camera(camera.w2c.expand(len(CAMERAS), 4, 4), camera.K.expand(len(CAMERAS), 3, 3), resolution, resolution)
-        writer = CaptureWriter(root, CaptureInfo((resolution, resolution), fps=24.0), original=True)
+        writer = CaptureWriter(root, CaptureInfo((resolution, resolution), fps=24.0), original)
         for number, frame in enumerate(FRAMES):
             writer.write_cameras(frame, CAMERAS, rig)
             # Every 100th of these vertices is a landmark, beside the 66 facial ones: 424 in all.
@@ -123,7 +125,8 @@ def recording(resolution: int) -> Iterator[Path]:
             writer.write_frame_params(frame, scene.code[0], scene.landmarks[:66] * SCALE, vertices)
             for index, name in enumerate(CAMERAS):
                 writer.write_image(frame, name, *_picture(resolution, len(CAMERAS) * number + index))
-                writer.write_visible(name, np.full((resolution, resolution), 255, np.uint8), frame)
+                if original:
+                    writer.write_visible(name, np.full((resolution, resolution), 255, np.uint8), frame)
         writer.finish()
         yield root
 

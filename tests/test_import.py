@@ -1,5 +1,7 @@
 """Import and help are there at once and need neither torch nor numba."""
 
+import json
+import os
 import subprocess
 import sys
 import time
@@ -55,3 +57,19 @@ def test_every_script_has_help(script):
     seconds, text = seconds_of([sys.executable, str(REPOSITORY / script), "--help"])
     assert "usage: " in text
     assert seconds < 2.0
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ["3000", "passive"]),
+        ({"GOMP_SPINCOUNT": "7"}, ["7", "passive"]),
+        ({"OMP_WAIT_POLICY": "active"}, [None, "active"]),
+    ],
+)
+def test_waiting_threads_sleep_soon_unless_the_user_has_said_how_they_wait(given, expected):
+    variables = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    environment = {name: value for name, value in os.environ.items() if name not in variables} | given
+    script = f"import gha, json, os; print(json.dumps([os.environ.get(name) for name in {variables}]))"
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == expected

@@ -6,8 +6,11 @@ The rooms of the library, in the order in which they may import each other:
 
 import os
 
-# Read once, when torch loads OpenMP. Threads that spin while they wait slow everything else on a small machine down,
-# the compiled kernels of this library included; sleeping costs nothing measurable.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Read once, when torch loads OpenMP. Threads that wait for work sleep, after some 50 us in which the next piece mostly
+# comes: waiting for milliseconds, as is usual, slows everything else on a small machine down, and a training step on it
+# tenfold when other programs run; sleeping at once lets the scheduler move both threads to one core.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    os.environ["OMP_WAIT_POLICY"] = "passive"
 
 __version__ = "0.1.0"

@@ -93,3 +93,30 @@ def test_decode_shows_the_first_three_channels(sphere_head):
     color, alpha_out = sphere_head.decode(features, alpha)
     assert torch.equal(color, features[:, :3])
     assert torch.equal(alpha_out, alpha)
+
+
+def test_frames_share_one_search_until_something_is_trained(sphere_head, code, monkeypatch):
+    sphere_head.eval()
+    searches = []
+    search = sphere_head._find
+    monkeypatch.setattr(sphere_head, "_find", lambda lattice: searches.append(lattice) or search(lattice))
+    first = sphere_head(code).mesh
+    again = sphere_head(code).mesh
+    assert len(searches) == 1
+    assert torch.equal(first.vertices, again.vertices)
+    assert torch.equal(first.triangles, again.triangles)
+    with torch.no_grad():
+        sphere_head.geometry.last_layer.bias[0] += 0.1
+    smaller = sphere_head(code).mesh
+    assert len(searches) == 2
+    assert smaller.vertices.shape != first.vertices.shape
+    sphere_head._still = None
+    assert torch.equal(sphere_head(code).mesh.vertices, smaller.vertices)
+
+
+def test_what_was_found_in_inference_may_be_differentiated(sphere_head, code):
+    sphere_head.eval()
+    with torch.inference_mode():
+        sphere_head(code[:1])
+    sphere_head(code).mesh.vertices.sum().backward()
+    assert sphere_head.geometry.last_layer.weight.grad is not None

@@ -263,12 +263,16 @@ def write_pictures(
     for stale in frames.glob("[0-9]" * 6 + ".png"):
         stale.unlink()
     jobs: deque[Future[None]] = deque()
-    with VideoWriter(folder / "video.mp4", sequence.fps) as video, ThreadPoolExecutor(PNG_THREADS) as pool:
+    with (
+        VideoWriter(folder / "video.mp4", sequence.fps) as video,
+        ThreadPoolExecutor(PNG_THREADS) as pool,
+        ThreadPoolExecutor(1) as encoder,  # one thread, so that frames keep their order
+    ):
         for index, picture in enumerate(tqdm(pictures, total=len(sequence), desc="reenactment", unit="frame")):
-            video.write(picture)
+            jobs.append(encoder.submit(video.write, picture))
             if write_frames:
                 jobs.append(pool.submit(save_png, frames / f"{index:06d}.png", picture))
-            if len(jobs) > PNG_THREADS:
+            while len(jobs) > 2 * PNG_THREADS:
                 jobs.popleft().result()
         for job in jobs:
             job.result()

@@ -37,7 +37,7 @@ class DataConfig:
     workers: int = 2
     """Threads that read ahead."""
     cache_gib: float = 1.0
-    """Memory for decoded pictures, GiB."""
+    """Memory for decoded pictures, GiB; one whose file changes is decoded anew."""
     camera_color: Literal["off", "gain"] = "off"
     """"gain" learns one RGB gain per camera (exposure differences, a flash on the camera); "off" does not."""
 

@@ -134,6 +134,7 @@ class MeshHead(nn.Module):
         self.neutral_landmarks = nn.Parameter(landmarks.detach().clone())
         self._tracker: SurfaceTracker | None = None
         self._found: tuple[CrossedEdges, SurfaceLayout] | None = None
+        self._still: tuple[list[tuple[int, int]], tuple[CrossedEdges, SurfaceLayout]] | None = None
 
     def signed_distance(self, positions: Tensor) -> Tensor:
         """Signed distance [M] at canonical positions [M, 3], positive outside; not exactly a distance."""
@@ -189,6 +190,15 @@ class MeshHead(nn.Module):
         crossed = CrossedEdges.of(extract_sparse(lattice, self.signed_distance), self.fields)
         return crossed, self._lay_out(crossed, self.neutral_landmarks[:0], slack=0.0)
 
+    def _find_again(self) -> tuple[CrossedEdges, SurfaceLayout]:
+        """The surface as it is, searched for only after parameters have changed: the frames of a sequence share it."""
+        parameters = [*self.geometry.parameters(), self.neutral_landmarks]
+        versions = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
+        if self._still is None or self._still[0] != versions:
+            with torch.inference_mode(False):
+                self._still = versions, self._find(self.lattice(self.config.edge_mm))
+        return self._still[1]
+
     def _lay_out(self, crossed: CrossedEdges, landmarks: Tensor, slack: float) -> SurfaceLayout:
         values = self._values_at(crossed, landmarks)
         return SurfaceLayout.of(crossed, values, self.neutral_landmarks, self.fields, slack)
@@ -208,7 +218,7 @@ class MeshHead(nn.Module):
         # The learned landmarks ride along with the surface, as points that only the expression moves: one pass of
         # each network serves both.
         landmarks = self.neutral_landmarks if self.training else self.neutral_landmarks[:0]
-        crossed, layout = self._found if self.training else self._find(self.lattice(self.config.edge_mm))
+        crossed, layout = self._found if self.training else self._find_again()
         values = self._values_at(crossed, landmarks)
         sdf, points, features = self._interpolate(values, layout, landmarks)
         division = layout.division.with_leading(len(landmarks))

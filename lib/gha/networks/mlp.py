@@ -71,7 +71,7 @@ class MLP(nn.Module):
         for index, layer in enumerate(self.layers):
             hidden = self._layer(index, layer, hidden, points, condition)
             if index < last:
-                hidden = leaky_relu(hidden, 0.01)
+                hidden = leaky_relu(hidden, 0.01, inplace=True)
         if condition is None:
             return hidden
         return hidden.view(*torch.broadcast_shapes(points.shape[:-2], condition.shape[:-1]), *hidden.shape[-2:])

@@ -63,10 +63,17 @@ def soften_mask(mask: Tensor) -> Tensor:
         mask: [..., 1, H, W] in [0, 1].
     """
     reach = math.ceil(SOFT_REACH)
-    side = 2 * reach + 1
     flat = mask.reshape(-1, 1, *mask.shape[-2:])
-    around = torch.nn.functional.unfold(flat, side, padding=reach)
-    return (around * _weights_around(reach, mask.dtype, mask.device)).amax(1).reshape(mask.shape)
+    if mask.is_cuda:  # in few operators
+        around = torch.nn.functional.unfold(flat, 2 * reach + 1, padding=reach)
+        return (around * _weights_around(reach, mask.dtype, mask.device)).amax(1).reshape(mask.shape)
+    height, width = mask.shape[-2:]
+    padded, soft = torch.nn.functional.pad(flat, (reach,) * 4), torch.zeros_like(flat)
+    for place, weight in enumerate(_weights_around(reach, mask.dtype, mask.device)[:, 0].tolist()):
+        if weight > 0:
+            top, left = divmod(place, 2 * reach + 1)
+            soft = torch.maximum(soft, weight * padded[..., top : top + height, left : left + width])
+    return soft.reshape(mask.shape)
 
 
 @cache
