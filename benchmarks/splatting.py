@@ -1,10 +1,10 @@
 """Time the splatting of Gaussians, forward and backward, each back end beside the torch reference in the same run.
 
-    OMP_WAIT_POLICY=passive python benchmarks/splatting.py [--threads 2] [--repeats 50] [--save]
+    python benchmarks/splatting.py [--threads 2] [--repeats 50] [--save]
     python benchmarks/splatting.py --device cuda [--repeats 50] [--save]
 
-Without that variable the threads of torch and numba spin while they wait, which is no faster on an idle machine and
-ten times slower on a busy one.
+Needs an idle machine: the library lets a waiting thread sleep after some 50 us (see ``gha/__init__.py``), and when
+another program takes a core, one thread waits for the other.
 
 The scene: means from N(0, 0.35²) around z = 3, log scales from N(-4.2, 0.4²), random orientations, opacities
 sigmoid(N(0, 1)), focal length 1.1 times the image size, one camera. "forward" is ``render_gaussians`` with inputs
@@ -135,6 +135,7 @@ def describe(arguments: argparse.Namespace) -> dict:
         "device": torch.cuda.get_device_name() if cuda else processor(),
         "threads": arguments.threads,
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "not set"),
+        "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "not set"),
         "torch": torch.__version__,
         "numba": numba.__version__,
         "commit": commit(),
