@@ -67,6 +67,5 @@ class FramePlayer:
         return finish(drawn.features[0], drawn.alpha[0], background)
 
     def _picture(self, features: Tensor, alpha: Tensor, background: Tensor) -> tuple[Tensor, ...]:
-        color = background[:, None, None]
-        rgb, fine_alpha = self._head.decoder(features, alpha)
-        return composite(rgb, fine_alpha, color), fine_alpha, composite(features[:, :3], alpha, color), alpha
+        rgb, fine_alpha = self._head.decoder(features, alpha, background)
+        return rgb, fine_alpha, composite(features[:, :3], alpha, background[:, None, None]), alpha

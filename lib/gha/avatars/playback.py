@@ -19,7 +19,7 @@ from gha.geometry import Camera
 from gha.geometry.rotations import axis_angle_to_quaternion, quaternion_multiply
 from gha.geometry.similarity import canonical_to_world
 from gha.networks.playback_decoder import PlaybackDecoder
-from gha.networks.playback_mlp import PlaybackMLP
+from gha.networks.playback_networks import build_playback_networks
 from gha.networks.positional_encoding import plain_positional_encoding
 from gha.rendering import Gaussians
 
@@ -97,7 +97,7 @@ class PlaybackHead(nn.Module):
         of_pose = fields.pose_color, head.pose_attributes, fields.pose_deform
         inputs = [self.division.parts(x) for x in (features, features, fields.encode_positions(means))]
         self.by_expression, self.by_pose = (
-            nn.ModuleList(PlaybackMLP(mlp, x[part], dtype) for mlp, x in zip(networks, inputs, strict=True))
+            build_playback_networks(networks, [x[part] for x in inputs], dtype)
             for part, networks in enumerate((of_expression, of_pose))
         )
 
@@ -133,10 +133,8 @@ class PlaybackHead(nn.Module):
         config = self.fields_config
         colored = no_activation if config.color_activation == "original" else sigmoid_rgb
         bounded = torch.tanh if config.bounded_deformation else no_activation
-        (near_color, near_change, near_shift), (far_color, far_change, far_shift) = (
-            [network(condition) for network in networks]
-            for networks, condition in ((self.by_expression, expression), (self.by_pose, pose))
-        )
+        near_color, near_change, near_shift = self.by_expression(expression)
+        far_color, far_change, far_shift = self.by_pose(pose)
         return [
             self._blend(colored(near_color), colored(far_color)),
             self._blend(near_change, far_change),

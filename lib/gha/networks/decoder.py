@@ -89,21 +89,37 @@ class SuperResolutionDecoder(nn.Module, ABC):
         Returns:
             Premultiplied colour [B, 3, 4h, 4w] and alpha [B, 1, 4h, 4w]; alpha in [0, 1], colour unclamped.
         """
-        if not self.config.predict_alpha:
-            return self._decode_over_white(features, alpha)
-        color, alpha_out = self.details(torch.cat([features, alpha], dim=1)).split([3, 1], dim=1)
-        if self.config.residual:
-            coarse = torch.cat([features[:, :3], alpha], dim=1)
-            enlarged = enlarge_bicubic(coarse, self.upscale)
-            return color + enlarged[:, :3], (alpha_out + enlarged[:, 3:]).clamp(0, 1)
-        alpha_out = torch.sigmoid(alpha_out)
-        return torch.sigmoid(color) * alpha_out, alpha_out
+        details = self.details(decoder_input(features, alpha, self.config))
+        return finish_picture(details, features, alpha, self.config)
 
-    def _decode_over_white(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """The original: features over ones in every channel, colour over white; premultiplied afterwards."""
-        color = torch.sigmoid(self.details(features + (1 - alpha)))
-        alpha_out = interpolate(alpha, scale_factor=self.upscale, mode="bilinear", align_corners=False)
-        return color - (1 - alpha_out), alpha_out
+
+def decoder_input(features: Tensor, alpha: Tensor, config: DecoderConfig) -> Tensor:
+    """What the layers see of features [B, C, h, w] over black and alpha [B, 1, h, w].
+
+    The original sees features over ones in every channel and paints colour over white.
+    """
+    return torch.cat([features, alpha], dim=1) if config.predict_alpha else features + (1 - alpha)
+
+
+def finish_picture(details: Tensor, features: Tensor, alpha: Tensor, config: DecoderConfig) -> tuple[Tensor, Tensor]:
+    """Premultiplied colour [B, 3, 4h, 4w] and alpha [B, 1, 4h, 4w] of what the layers make.
+
+    Args:
+        details: [B, 4 or, where alpha is not predicted, 3, 4h, 4w].
+        features: splats [B, C, h, w] over black.
+        alpha: [B, 1, h, w].
+        config: of the decoder.
+    """
+    factor = SuperResolutionDecoder.upscale
+    if not config.predict_alpha:
+        alpha_out = interpolate(alpha, scale_factor=factor, mode="bilinear", align_corners=False)
+        return torch.sigmoid(details) - (1 - alpha_out), alpha_out
+    color, alpha_out = details.split([3, 1], dim=1)
+    if config.residual:
+        enlarged = enlarge_bicubic(torch.cat([features[:, :3], alpha], dim=1), factor)
+        return color + enlarged[:, :3], (alpha_out + enlarged[:, 3:]).clamp(0, 1)
+    alpha_out = torch.sigmoid(alpha_out)
+    return torch.sigmoid(color) * alpha_out, alpha_out
 
 
 class BilinearDecoder(SuperResolutionDecoder):

@@ -8,11 +8,20 @@ done where corners are aligned.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, pad
 
-from .decoder import BilinearDecoder, ShuffleDecoder, SuperResolutionDecoder
+from .decoder import (
+    BilinearDecoder,
+    DecoderConfig,
+    ShuffleDecoder,
+    SuperResolutionDecoder,
+    decoder_input,
+    finish_picture,
+)
 
 ALIGNMENT = 8
 """Channels that the fast convolutions of GPUs take at a time."""
@@ -25,28 +34,72 @@ _TAPS = [
 ]
 
 
-class PlaybackDecoder(SuperResolutionDecoder):
+class PlaybackDecoder(nn.Module):
     """A trained decoder in a form for playback; no gradients.
 
     Args:
         decoder: the trained decoder.
         dtype: of features and weights; sums are float32, whatever it is, and so are the coarse picture and the result.
+        fused: whether kernels of our own do the last steps and normalise; None: where they work.
     """
 
-    def __init__(self, decoder: SuperResolutionDecoder, dtype: torch.dtype) -> None:
-        super().__init__(decoder.config)
-        self.dtype = dtype
+    def __init__(self, decoder: SuperResolutionDecoder, dtype: torch.dtype, fused: bool | None = None) -> None:
+        super().__init__()
+        self.config, self.dtype = decoder.config, dtype
         arrange = {BilinearDecoder: _bilinear_layers, ShuffleDecoder: _shuffle_layers}[type(decoder)]
-        self.layers = nn.Sequential(*arrange(decoder))
+        layers = arrange(decoder)
+        if fused is None:
+            fused = _fusing_works(next(decoder.parameters()).device)
+        layers, self.finish = _fuse(layers, decoder.config) if fused else (layers, None)
+        self.layers = nn.Sequential(*layers)
         for parameter in self.layers.parameters():
             parameter.requires_grad_(False)
         self.layers.to(dtype=dtype, memory_format=torch.channels_last)
 
-    def details(self, x: Tensor) -> Tensor:
-        """What the layers make of splats [B, C, h, w]: float32 at four times the size, before any activation."""
+    def forward(self, features: Tensor, alpha: Tensor, background: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Decode as :meth:`SuperResolutionDecoder.forward`; over a background RGB [3], colour is not premultiplied."""
+        x = decoder_input(features, alpha, self.config)
         x = pad(x, (0, 0, 0, 0, 0, -x.shape[1] % ALIGNMENT))
         x = self.layers(x.to(self.dtype, memory_format=torch.channels_last))
-        return x[:, : 4 if self.config.predict_alpha else 3].float()
+        if self.finish is not None:
+            return self.finish(x, features, alpha, background)
+        details = x[:, : 4 if self.config.predict_alpha else 3].float()
+        rgb, alpha = finish_picture(details, features, alpha, self.config)
+        return rgb if background is None else rgb + (1 - alpha) * background[:, None, None], alpha
+
+
+@functools.cache
+def _fusing_works(device: torch.device) -> bool:
+    """Whether there is Triton, and whether the kernels work there."""
+    if device.type != "cuda":
+        return False
+    try:
+        from .playback_decoder_triton import works
+    except ImportError:
+        return False
+    return works(device)
+
+
+def _fuse(layers: list[nn.Module], config: DecoderConfig) -> tuple[list[nn.Module], nn.Module | None]:
+    """The layers that are left where kernels of our own do the rest, and what does the last of that rest."""
+    from .playback_decoder_triton import Finish, FusedNormalization, can_finish
+
+    finish = None
+    if can_finish(config):
+        *layers, last = layers
+        if isinstance(last, _ShufflingConvolution):
+            layers.append(_Convolution(last.weight, None))
+            finish = Finish(config, last.bias, None)
+        else:
+            while not isinstance(layers[-1], _Convolution):  # ReLU, and InstanceNorm before it
+                layers.pop()
+            before = layers.pop()
+            layers.append(_Convolution(before.weight, None))
+            outputs = 4 if config.predict_alpha else 3
+            finish = Finish(config, before.bias, (last.weight[:outputs].flatten(1), last.bias[:outputs]))
+    normalized = [FusedNormalization() if isinstance(x, nn.InstanceNorm2d) else x for x in layers]
+    pairs = zip(normalized, [None, *normalized], strict=False)
+    return [x for x, before in pairs if not isinstance(before, FusedNormalization)], finish
 
 
 def _bilinear_layers(decoder: BilinearDecoder) -> list[nn.Module]:

@@ -60,6 +60,10 @@ class Processes:
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
         yield
         # Not after an error: leaving in good order waits for the others, which may wait for this process elsewhere.
+        if device.type == "cpu":
+            # Gloo's threads let go of what they sent a moment after it has arrived. A thread that does so while the
+            # interpreter ends brings the process down.
+            distributed.barrier()
         distributed.destroy_process_group()
 
     def mean(self, value: Tensor) -> Tensor:
