@@ -13,7 +13,7 @@ from gha.rendering import Gaussians, missed_gaussians, never_waits, render_gauss
 
 from .acceleration import Compiled, Replayed, TensorFunction
 from .playback import PlaybackHead
-from .rendering import AvatarImage, composite
+from .rendering import AvatarImage, coarse_camera, composite
 
 
 class FramePlayer:
@@ -32,7 +32,6 @@ class FramePlayer:
         if width % head.upscale or height % head.upscale:
             raise ValueError(f"image size {width}x{height} is no multiple of the decoder's factor {head.upscale}")
         self._head, self._width, self._height = head, width, height
-        self._to_coarse = torch.tensor([[1 / head.upscale], [1 / head.upscale], [1.0]], device=head.means.device)
         options = head.options
         pose, finish = (Compiled(function, options.compile) for function in (head.pose, self._picture))
         self._whole: Replayed | None = None
@@ -48,7 +47,7 @@ class FramePlayer:
             raise ValueError(
                 f"found a camera of {camera.width}x{camera.height}, expected {self._width}x{self._height} pixels"
             )
-        lens = camera.w2c[None], camera.K[None] * self._to_coarse
+        lens = camera.w2c[None], coarse_camera(camera, self._head.upscale).K[None]
         inputs = (code.expression[None], code.pose[None], code.scale[None], *lens, background)
         if self._whole is None:
             return AvatarImage(*self._draw(*self._parts, *inputs))

@@ -14,7 +14,7 @@ The bound lies a hair below 1e-4, so that two Gaussians at a cap of 0.99 (which 
 in every precision, instead of as rounding happens to fall.
 """
 
-PRECISIONS = ("tf32x3", "ieee", "tf32", "bf16x3")
+PRECISIONS = ("tf32x3", "ieee", "tf32")
 
 
 @dataclass(frozen=True)

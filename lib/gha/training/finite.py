@@ -17,7 +17,7 @@ class FiniteGate:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._seen: list[tuple[int, Frame]] = []
+        self._seen: list[tuple[int, str]] = []
         self._names: list[str] = []
         self._count = torch.zeros((), dtype=torch.int64, device=device)
         self._first = torch.full((), -1, dtype=torch.int64, device=device)
@@ -41,7 +41,9 @@ class FiniteGate:
 
     def remember(self, step: int, frame: Frame) -> None:
         """Note which frame a step sees; one call for each of :meth:`judge`, in the same order."""
-        self._seen.append((step, frame))
+        cameras = ", ".join("+".join(ids) for ids in frame.camera_ids)
+        # Names only: the pictures of all frames between two reports would fill the memory.
+        self._seen.append((step, f"frames {', '.join(frame.frame_id)}; cameras {cameras}"))
 
     def require_finite(self) -> None:
         """Wait for all that was judged.
@@ -54,10 +56,9 @@ class FiniteGate:
             self._count.zero_()
             self._seen.clear()
             return
-        step, frame = self._seen[first]
+        step, seen = self._seen[first]
         bad = [name for name, is_bad in zip(self._names, self._bad_terms.tolist(), strict=True) if is_bad]
         raise TrainingError(
-            f"step {step}: loss {', '.join(bad) or 'total'} is not finite "
-            f"(frames {', '.join(frame.frame_id)}; cameras {', '.join('+'.join(ids) for ids in frame.camera_ids)}); "
+            f"step {step}: loss {', '.join(bad) or 'total'} is not finite ({seen}); "
             "nothing was changed from this step on: lower the learning rates, or look at this frame"
         )
