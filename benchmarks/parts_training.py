@@ -23,7 +23,8 @@ from gha.avatars import Posed
 from gha.capture import FrameLoader, SampleSchedule, open_capture
 from gha.rendering import Gaussians
 from gha.training.finite import FiniteGate
-from gha.training.gaussian_stage import GaussianLossWeights, GaussianStage, GaussianTrainingConfig
+from gha.training.gaussian_config import GaussianLossWeights, GaussianTrainingConfig
+from gha.training.gaussian_stage import GaussianStage
 from gha.training.perceptual import PerceptualDistance
 from gha.training.refinement import PoseRefinement
 from gha.training.update import Update
@@ -76,7 +77,7 @@ def measure_library(bench: Bench, preset: str, root: Path) -> Measurement:
     stage = _library_stage(bench, preset)
     hooks = PhaseHooks(stage.head, stage.head.decoder, outputs=_tensors)
     gate, steps = FiniteGate(device), count()
-    stage.renew(anew=True)
+    stage.renew(0, anew=True)
 
     def step(clock: Clock) -> None:
         hooks.clock = clock
@@ -99,7 +100,7 @@ def measure_library(bench: Bench, preset: str, root: Path) -> Measurement:
 def measure_update(bench: Bench, preset: str, root: Path) -> Measurement:
     """The same as the training loop does it: where the back end allows it, recorded once and replayed."""
     update, steps = Update(_library_stage(bench, preset), bench.scene.device), count()
-    update.renew(anew=True)
+    update.renew(0, anew=True)
     with library_loader(bench, root) as frames:
         return bench.stopwatch.measure(lambda: update(next(frames), next(steps)))
 

@@ -35,7 +35,8 @@ from gha.capture import FrameLoader, SampleSchedule, open_capture
 from gha.capture.frame import Frame
 from gha.files import write_atomically
 from gha.training.averaging import average_gradients
-from gha.training.gaussian_stage import GaussianLossWeights, GaussianStage, GaussianTrainingConfig
+from gha.training.gaussian_config import GaussianLossWeights, GaussianTrainingConfig
+from gha.training.gaussian_stage import GaussianStage
 from gha.training.loop import train
 from gha.training.perceptual import PerceptualDistance
 from gha.training.processes import Processes

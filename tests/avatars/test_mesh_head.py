@@ -3,6 +3,7 @@ import torch
 from tiny_heads import EXPRESSIONS, mesh_config
 
 from gha.avatars import MeshHead
+from gha.avatars.mesh_head import MeshHeadConfig
 from gha.errors import TrainingError
 from gha.geometry import area_vectors, is_closed, surface_distance
 
@@ -120,3 +121,11 @@ def test_what_was_found_in_inference_may_be_differentiated(sphere_head, code):
         sphere_head(code[:1])
     sphere_head(code).mesh.vertices.sum().backward()
     assert sphere_head.geometry.last_layer.weight.grad is not None
+
+
+def test_searches_become_rarer_where_that_is_asked_for():
+    config = MeshHeadConfig(search_interval=20, search_relaxes_after=1000)
+    assert [config.search_interval_at(step) for step in (0, 999, 1999, 2000, 3999, 4000, 9000)] == [
+        20, 20, 20, 40, 40, 80, 160
+    ]  # fmt: skip
+    assert {MeshHeadConfig(search_interval=20).search_interval_at(step) for step in (0, 10**6)} == {20}

@@ -30,7 +30,6 @@ class LineStage:
 
     method = "line"
     replayable = False
-    renew_every = 4
 
     def __init__(self, seed=0):
         torch.manual_seed(seed)
@@ -45,7 +44,10 @@ class LineStage:
         }
         self.seen, self.previews, self.renewals, self.ask_at, self.bad = [], [], [], None, None
 
-    def renew(self, anew):
+    def renews(self, update):
+        return update % 4 == 0
+
+    def renew(self, step, anew):
         self.renewals.append((len(self.seen), anew))
 
     def draw(self, frame, step, device):

@@ -34,9 +34,11 @@ class LineStage:
         self.renewals = []
 
     replayable = False
-    renew_every = 20
 
-    def renew(self, anew):
+    def renews(self, update):
+        return update % 20 == 0
+
+    def renew(self, step, anew):
         self.renewals.append((len(self.seen), anew))
 
     def draw(self, frame, step, device):

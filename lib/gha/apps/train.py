@@ -15,7 +15,8 @@ from gha.capture import Capture
 from gha.errors import InputError
 from gha.training.avatar_io import Subject, build_gaussian_head, build_mesh_head, subject_of
 from gha.training.checkpoint import load_checkpoint
-from gha.training.gaussian_stage import GaussianStage, GaussianTrainingConfig
+from gha.training.gaussian_config import GaussianTrainingConfig
+from gha.training.gaussian_stage import GaussianStage
 from gha.training.loop import restore, train
 from gha.training.mesh_stage import MeshStage
 from gha.training.perceptual import PerceptualDistance, load_perceptual
@@ -67,7 +68,8 @@ def _gaussian_stage(config: GaussianRunConfig, run: TrainingRun) -> GaussianStag
         poses = PoseRefinement(run.capture.split.train_frames).to(run.device)
         description["pose_frames"] = list(poses.rows)
     perceptual = _perceptual(config.training, run.device)
-    return GaussianStage(head, config.training, poses, gain, perceptual, description, config.loop.seed)
+    splits = run.checkpoint.metadata.get("splits", 0) if run.checkpoint else 0
+    return GaussianStage(head, config.training, poses, gain, perceptual, description, config.loop.seed, splits)
 
 
 def _gain_rows(gain: CameraGain | None) -> dict[str, list[str]]:

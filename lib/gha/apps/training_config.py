@@ -8,7 +8,7 @@ from typing import Literal
 from gha.avatars.gaussian_head import GaussianHeadConfig
 from gha.avatars.mesh_head import MeshHeadConfig
 from gha.limits import at_least, limited, zero_or_at_least
-from gha.training.gaussian_stage import GaussianTrainingConfig
+from gha.training.gaussian_config import GaussianTrainingConfig
 from gha.training.mesh_stage import MeshTrainingConfig
 from gha.training.stage import LoopConfig
 

@@ -43,6 +43,7 @@ _BOX = Limit(
     sphere_center=numbers(3),
     sphere_radius=above(0),
     search_interval=at_least(1),
+    search_relaxes_after=at_least(0),
     full_search_interval=at_least(1),
 )
 @dataclass
@@ -71,8 +72,17 @@ class MeshHeadConfig:
     search_interval: int = 1
     """Training steps for which the lattice edges that the surface crosses are kept before they are searched again.
     Above 1 is faster, and exact as long as the surface stays on the same edges."""
+    search_relaxes_after: int = 0
+    """The interval doubles after twice as many training steps, again after four times as many, and so on, because the
+    surface moves ever less; 0: it stays."""
     full_search_interval: int = 20
     """The whole lattice is searched at every so many searches; in between only the surroundings of the last surface."""
+
+    def search_interval_at(self, step: int) -> int:
+        """The interval around a training step."""
+        if not self.search_relaxes_after:
+            return self.search_interval
+        return self.search_interval << max(0, (step // self.search_relaxes_after).bit_length() - 1)
 
 
 _SLACK = 0.25

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import logging
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,13 +12,14 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from gha.avatars.gaussian_head import GaussianHead
 from gha.avatars.rendering import coarse_camera, composite, render_posed
+from gha.avatars.splitting import most_pulled
 from gha.capture.frame import Frame
-from gha.limits import Limit, at_least, between, limited
 from gha.rendering import never_waits
 
+from .gaussian_config import GaussianTrainingConfig
 from .losses import visible_l1, visible_squared_error
 from .metrics import ssim_map
-from .optimizers import RowAdam, adam
+from .optimizers import RowAdam, adam, replace_parameter
 from .perceptual import PerceptualDistance
 from .pictures import picture_row
 from .refinement import CameraGain, PoseRefinement
@@ -26,78 +27,12 @@ from .regions import feature_boxes
 from .sample import Sample, sent
 from .windows import Window, crop_views, sample_window
 
+logger = logging.getLogger(__name__)
+
+_RENEW_EVERY = 500
+"""Steps for which the Gaussians stay as they were sorted."""
+
 FEWEST_FACIAL_LANDMARKS = 66  # they come first among the landmarks; some captures have 68
-
-
-@limited(at_least(0), perceptual_size=at_least(16))
-@dataclass
-class GaussianLossWeights:
-    """Weights of the terms of stage 2."""
-
-    fine: float = 1.0
-    """Decoded colour, L1."""
-    fine_squared: float = 0.0
-    """Decoded colour, squared error: soft where an outline is uncertain, which L1 makes hard; 0: off."""
-    coarse: float = 1.0
-    """Colour channels of the splats before decoding, L1."""
-    alpha: float = 0.5
-    """Decoded and coarse alpha against the mask, L1."""
-    ssim: float = 0.0
-    """One minus SSIM of the decoded colour; 0: off."""
-    features: float = 0.0
-    """Further weight of colour errors in the boxes around mouth and eyes, which are few of the pixels and most of what
-    an expression changes; 0: they count like all others."""
-    landmarks: float = 0.0
-    """Neutral landmarks moved by the expression against tracked landmarks, squared decimetres, as in stage 1 without
-    ``landmark_offset``; 0: off. Worth something where tracking is more exact than a pixel."""
-    perceptual: float = 0.1
-    """LPIPS (VGG) on a random part of the decoded picture; needs the package lpips and its weights."""
-    perceptual_size: int = 512
-    """Side in pixels of that part."""
-
-
-@limited(
-    at_least(0),
-    zoom=Limit("two numbers from 0.1 to 10, the lower first", lambda z, _: len(z) == 2 and 0.1 <= z[0] <= z[1] <= 10),
-    window=Limit("0, or a multiple of 4 from 16 on", lambda size, _: size == 0 or (size >= 16 and size % 4 == 0)),
-    face_windows=between(0, 1),
-)
-@dataclass
-class GaussianTrainingConfig:
-    """How the Gaussian head learns; every parameter group has its own learning rate."""
-
-    learning_rate: float = 1e-4
-    """Networks of the head."""
-    decoder_learning_rate: float = 1e-4
-    """The super-resolution decoder."""
-    means_learning_rate: float = 1e-5
-    """Positions (decimetres)."""
-    features_learning_rate: float = 1e-5
-    """Features before tanh."""
-    latents_learning_rate: float = 1e-3
-    """Channels that a Gaussian has of its own for the decoder."""
-    quats_learning_rate: float = 1e-5
-    """Quaternions."""
-    scales_learning_rate: float = 3e-5
-    """Logarithms of scales."""
-    opacities_learning_rate: float = 1e-4
-    """Logits of opacities."""
-    pose_learning_rate: float = 1e-5
-    """Per-frame corrections of the head pose; 0: poses are taken as tracked."""
-    zoom: list[float] = field(default_factory=lambda: [0.8, 1.25])
-    """Range of the random magnification."""
-    window: int = 0
-    """Side in pixels of the random square the decoder is trained on; 0: the whole picture."""
-    face_windows: float = 0.0
-    """Share of the windows that are laid about a random landmark of the face, where most of what moves is."""
-    decoder_precision: Literal["bfloat16", "float32"] = "bfloat16"
-    """Of the decoder's convolutions on a GPU; weights, colours and losses stay in float32, as all is on a CPU."""
-    background: Literal["random", "white"] = "random"
-    """What truth and prediction are composited over: "random" colour in every step, or "white"."""
-    require_perceptual: bool = False
-    """Stop if the perceptual term cannot be computed, instead of training without it."""
-    loss: GaussianLossWeights = field(default_factory=GaussianLossWeights)
-    """Weights of the loss terms."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +61,10 @@ class GaussianStage:
         perceptual: LPIPS, or None to train without.
         description: metadata from which the head can be built again.
         seed: of windows and backgrounds.
+        splits: rounds of splitting that the head has been through.
     """
 
     method = "gaussian_head"
-    renew_every = 500
 
     def __init__(
         self,
@@ -140,9 +75,10 @@ class GaussianStage:
         perceptual: PerceptualDistance | None,
         description: dict,
         seed: int,
+        splits: int = 0,
     ) -> None:
         self.head, self.config, self.poses, self.gain, self.perceptual = head, config, poses, gain, perceptual
-        self.description, self.seed = description, seed
+        self.description, self.seed, self.splits = description, seed, splits
         self.finished_steps = 0
         modules: dict[str, nn.Module | None] = {"avatar": head, "pose_refinement": poses, "camera_gain": gain}
         self.modules = {name: module for name, module in modules.items() if module is not None}
@@ -176,8 +112,29 @@ class GaussianStage:
         """If Gaussians are drawn without the host looking at anything in between."""
         return never_waits(self.head.means.device)
 
+    def renews(self, update: int) -> bool:
+        """Whether Gaussians are sorted, or split, again."""
+        return update % _RENEW_EVERY == 0
+
     @torch.no_grad()
-    def renew(self, anew: bool) -> None:
+    def renew(self, step: int, anew: bool) -> None:
+        """Split Gaussians where it is time, and sort all by the networks that move them."""
+        while self.splits < self.config.split.rounds_until(step):
+            self._split()
+            self.splits += 1
+        self._sort()
+
+    def _split(self) -> None:
+        """Two Gaussians in place of those pulled about most, which Adam's second moment of their positions tells."""
+        head, optimizer = self.head, self.optimizers["adam"]
+        demand = optimizer.state[head.means]["exp_avg_sq"].sum(-1)
+        before = head.per_gaussian()
+        origin = head.split(most_pulled(demand, head.log_scales, self.config.split.share))
+        for name, parameter in head.per_gaussian().items():
+            replace_parameter(optimizer, before[name], parameter, origin)
+        logger.info("%d Gaussians after splitting", len(origin))
+
+    def _sort(self) -> None:
         """Sort the Gaussians by the networks that move them, with what the optimiser keeps for each."""
         order = self.head.arrange()
         for parameter in self.head.per_gaussian().values():
@@ -307,8 +264,8 @@ class GaussianStage:
         return picture_row([truth, coarse, fine, (fine - truth).abs()])
 
     def metadata(self) -> dict:
-        """Everything but tensors that rebuilds the head."""
-        return self.description
+        """Everything but tensors that rebuilds the head, and how often it was split."""
+        return {**self.description, "splits": self.splits}
 
 
 def _random_landmark(frame: Frame, view: int, generator: torch.Generator) -> tuple[float, float]:

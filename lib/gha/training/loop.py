@@ -60,8 +60,8 @@ def train(
     saved = True
     with StopRequest() as stop, _progress(stage, config, processes) as bar:
         for step in range(start, config.steps, processes.count):
-            if saved or step // processes.count % stage.renew_every == 0:
-                update.renew(anew=saved)
+            if saved or stage.renews(step // processes.count):
+                update.renew(step, anew=saved)
             frame = next(frames)
             _set_learning_rates(stage, base_rates, config, step)
             terms = update(frame, step + processes.rank)

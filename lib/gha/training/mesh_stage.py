@@ -91,17 +91,16 @@ class MeshStage:
         """Weights of the terms in the order of their config, on the device."""
         return torch.tensor(list(asdict(self.config.loss).values()), device=self.head.neutral_landmarks.device)
 
-    @property
-    def renew_every(self) -> int:
-        """Steps for which the surface is followed along the same edges of the lattice."""
-        return self.head.config.search_interval
+    def renews(self, update: int) -> bool:
+        """Whether the surface is searched again."""
+        return update % self.head.config.search_interval_at(update) == 0
 
     @property
     def replayable(self) -> bool:
         """On a GPU, where a recording is worth its while until the next search."""
-        return self.head.neutral_landmarks.is_cuda and self.renew_every >= _SHORTEST_RECORDING
+        return self.head.neutral_landmarks.is_cuda and self.head.config.search_interval >= _SHORTEST_RECORDING
 
-    def renew(self, anew: bool) -> None:
+    def renew(self, step: int, anew: bool) -> None:
         """Search the surface."""
         self.head.search(anew)
 

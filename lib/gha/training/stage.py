@@ -74,15 +74,14 @@ class Stage(Protocol):
         The host looks at nothing in between, and all samples between two renewals have the same sizes.
         """
 
-    @property
-    def renew_every(self) -> int:
-        """Steps for which what changes slowly is kept."""
+    def renews(self, update: int) -> bool:
+        """Whether what changes slowly is looked at again before this update of the parameters, counted from 0."""
 
-    def renew(self, anew: bool) -> None:
-        """Look again at what is kept from step to step, every ``renew_every`` steps of the optimisers.
+    def renew(self, step: int, anew: bool) -> None:
+        """Look again at what is kept from step to step; parameters may be replaced by others of other sizes.
 
-        ``anew``: without help from the last time; before the first step and after each that was saved, because a run
-        that continues from there remembers nothing and must train the same.
+        ``step``: finished ones, of all processes. ``anew``: without help from the last time; before the first step and
+        after each that was saved, because a run that continues from there remembers nothing and must train the same.
         """
 
     def draw(self, frame: Frame, step: int, device: torch.device) -> Sample:
