@@ -117,12 +117,14 @@ class GaussianStage:
         return update % _RENEW_EVERY == 0
 
     @torch.no_grad()
-    def renew(self, step: int, anew: bool) -> None:
+    def renew(self, step: int, anew: bool) -> bool:
         """Split Gaussians where it is time, and sort all by the networks that move them."""
-        while self.splits < self.config.split.rounds_until(step):
+        due = self.config.split.rounds_until(step) - self.splits
+        for _ in range(due):
             self._split()
             self.splits += 1
         self._sort()
+        return due > 0
 
     def _split(self) -> None:
         """Two Gaussians in place of those pulled about most, which Adam's second moment of their positions tells."""

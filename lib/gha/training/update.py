@@ -62,7 +62,9 @@ class Update:
     def renew(self, step: int, anew: bool) -> None:
         """Let the stage look again at what it keeps from step to step; sizes may change, so a recording is dropped."""
         self._recording = None
-        self._stage.renew(step, anew)
+        replaced = self._stage.renew(step, anew)
+        if replaced:
+            self._steps = 0
 
     def __call__(self, frame: Frame, step: int) -> dict[str, Tensor]:
         """Make one step with a frame of the host; returns the weighted terms of the loss, valid until the next step.
