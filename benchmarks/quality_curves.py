@@ -99,7 +99,15 @@ def curve_table(curves: Mapping[str, Curve]) -> str:
 
 def comparison_table(library: Curve, baseline: Curve) -> str:
     """Seconds to what the baseline has in the end, as a Markdown table; "<=" where a curve begins above it."""
-    headings = ("figure", "baseline's final", "baseline s", "library s", "times faster", "library then", "library final")
+    headings = (
+        "figure",
+        "baseline's final",
+        "baseline s",
+        "library s",
+        "times faster",
+        "library then",
+        "library final",
+    )
     lines = [f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings)]
     for name, row in compare_curves(library, baseline).items():
         digits = _digits(name)
@@ -178,7 +186,5 @@ def require_figures(figures: Mapping[str, float], whose: str) -> dict[str, float
     """The figures, all of those that are compared among them and finite."""
     bad = [name for name in FIGURES if not math.isfinite(figures.get(name, math.nan))]
     if bad:
-        raise InputError(
-            f"{whose}: found no number for {', '.join(bad)}, expected views of a face, and an avatar that has not diverged"
-        )
+        raise InputError(f"{whose}: found no number for {', '.join(bad)}, expected views of a face, and no divergence")
     return dict(figures)
