@@ -40,8 +40,6 @@ from gha.training.perceptual import PerceptualDistance, load_perceptual
 from gha.training.regions import facial_features
 from gha.training.stage import Stage
 
-NAME = "time_to_quality"
-
 
 @dataclass(frozen=True)
 class Choices:
@@ -63,7 +61,7 @@ class Choices:
     def preset(self) -> GaussianRunConfig:
         """The library's configuration, its results below the output, the perceptual term on or off as on both sides."""
         keys = [
-            *(f"name={NAME}", f"runs={self.output}", f"data.capture={self.capture}", f"mesh_run={self.mesh_run}"),
+            *("name=library", f"runs={self.output}", f"data.capture={self.capture}", f"mesh_run={self.mesh_run}"),
             f"training.loss.perceptual={PERCEPTUAL_WEIGHT if self.perceptual else 0.0}",
             f"training.require_perceptual={str(self.perceptual).lower()}",
         ]

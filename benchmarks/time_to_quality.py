@@ -25,10 +25,12 @@ from pathlib import Path
 
 from quality_chart import draw_curves
 from quality_curves import SIDES, Report, comparison_table, curve_table
-from quality_sides import NAME, TRAIN, Choices, prepare, warm_up
+from quality_sides import TRAIN, Choices, prepare, warm_up
 
 from gha.errors import GhaError
 from gha.files import open_atomically
+
+NAME = "time_to_quality"
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -206,16 +206,55 @@ def test_published_rates_are_constant_and_those_of_a_preset_fall(folder, benchma
         assert rates[2] == pytest.approx([rate * left for rate in rates[0]])
 
 
+def test_the_baseline_trains_for_its_seconds_or_its_steps(benchmark_module, monkeypatch):
+    training, quality = benchmark_module("baseline_training"), benchmark_module("held_out_quality")
+    now = [0.0]
+    monkeypatch.setattr(quality.time, "perf_counter", lambda: now[0])
+
+    class Trainer:
+        def __init__(self):
+            self.shares = []
+
+        def step(self, frame, share):
+            self.shares.append(share)
+            now[0] += 3
+
+    def frames():
+        while True:
+            now[0] += 1
+            yield None
+
+    def trained(length):
+        trainer, seen = Trainer(), []
+        clock = quality.TrainingClock(torch.device("cpu"))
+        training.train_baseline(trainer, frames(), length, clock, lambda *watched: seen.append(watched))
+        return trainer.shares, seen
+
+    shares, seen = trained(training.Length(seconds=10))
+    assert shares == pytest.approx([0, 0.4, 0.8])
+    assert seen == [(1, 1, False), (2, 2, False), (3, 3, True)]
+    shares, seen = trained(training.Length(seconds=10, steps=4))
+    assert shares == pytest.approx([0, 0.25, 0.5, 0.75])
+    assert [last for *_, last in seen] == [False, False, False, True]
+
+
 def test_both_sides_improve_and_their_report_is_one(folder, benchmark_module, capsys):
     main, output = benchmark_module("time_to_quality").main, folder / "compared"
     common = ["--capture", str(folder / "capture"), "--mesh-run", str(folder / "ours" / "mesh"), "--views", "4"]
-    common += ["--config", str(PRESETS / "train_gaussianhead_demo.yaml"), "--every", "1", "--output", str(output)]
-    keys = [*SMALL_GAUSSIANS, "device=cpu", "data.resolution=64", "data.views_per_frame=1", "loop.steps=200"]
+    common += ["--config", str(PRESETS / "train_gaussianhead_demo.yaml"), "--every", "4", "--output", str(output)]
+    keys = [
+        *SMALL_GAUSSIANS,
+        "device=cpu",
+        "data.resolution=64",
+        "data.views_per_frame=1",
+        "loop.steps=120",
+        "head.face_edge_mm=0",
+    ]
     keys += ["training.window=0", "training.decoder_learning_rate=3e-3", "loop.preview_every=0"]
-    assert main([*common, "--sides", "baseline", "--steps", "150", *keys]) == 0
+    assert main([*common, "--sides", "baseline", "--steps", "60", *keys]) == 0
     assert main([*common, *keys, "--sides", "library"]) == 0
     report = json.loads((output / "time_to_quality.json").read_text())
-    for side, steps in (("baseline", 150), ("library", 200)):
+    for side, steps in (("baseline", 60), ("library", 120)):
         record = report["sides"][side]
         first, last = record["curve"][0], record["curve"][-1]
         assert record["complete"]
