@@ -8,15 +8,15 @@ between rotations, cameras. What is matched and what is not: FAIRNESS.md.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from baseline_networks import HEAD_MLPS, PerceptualNetwork, PointMLP, Upsampler, encode
+from baseline_networks import FEATURE_SIZE, HEAD_MLPS, PerceptualNetwork, PointMLP, Upsampler, encode
 from PIL import Image
 from scene import CAMERAS, FRAMES, UPSCALE, Scene
 from torch import Tensor, nn
@@ -28,38 +28,59 @@ from gha.rendering import Gaussians, RenderOptions, render_gaussians
 
 NEAR, FAR = 0.1, 0.25  # squared decimetres
 DEFORM_SCALE, ATTRIBUTES_SCALE = 0.3, 0.2
-PERCEPTUAL_WINDOW = 512
+ZOOM = (0.8, 1.25)
+PERCEPTUAL_WEIGHT, PERCEPTUAL_WINDOW = 0.1, 512
 OPTIONS = RenderOptions(near=0.2)
+
+
+class Cloud(Protocol):
+    """What Gaussians start from: canonical, decimetres, all on one device.
+
+    Attributes:
+        means: [N, 3].
+        scales: standard deviations [N].
+        opacity_logits: [N].
+        landmarks: neutral landmarks [L, 3].
+    """
+
+    means: Tensor
+    scales: Tensor
+    opacity_logits: Tensor
+    landmarks: Tensor
 
 
 class Generator(nn.Module):
     """The Gaussians of the second stage, posed sample by sample through six MLPs.
 
     Args:
-        scene: what the Gaussians start from.
+        cloud: what the Gaussians start from.
+        widths: of the MLPs, by name as in :data:`HEAD_MLPS`.
+        feature_size: channels that every Gaussian hands to the MLPs of colour and attributes; random at first.
     """
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(
+        self, cloud: Cloud, widths: Mapping[str, Sequence[int]] = HEAD_MLPS, feature_size: int = FEATURE_SIZE
+    ) -> None:
         super().__init__()
-        count = scene.count
-        self.xyz = nn.Parameter(scene.means.clone())
-        self.feature = nn.Parameter(torch.randn(count, 128))
-        self.scales = nn.Parameter(scene.scales.log()[:, None].repeat(1, 3))
+        count = len(cloud.means)
+        self.xyz = nn.Parameter(cloud.means.clone())
+        self.feature = nn.Parameter(torch.randn(count, feature_size))
+        self.scales = nn.Parameter(cloud.scales.log()[:, None].repeat(1, 3))
         self.rotation = nn.Parameter(torch.tensor([1.0, 0, 0, 0]).repeat(count, 1))
-        self.opacity = nn.Parameter(scene.opacity_logits[:, None].clone())
-        self.register_buffer("landmarks", scene.landmarks.clone())
+        self.opacity = nn.Parameter(cloud.opacity_logits[:, None].clone())
+        self.register_buffer("landmarks", cloud.landmarks.clone())
         self.mlps = nn.ModuleDict(
-            {name: PointMLP(widths, bounded=name.endswith("deform")) for name, widths in HEAD_MLPS.items()}
+            {name: PointMLP(sizes, bounded=name.endswith("deform")) for name, sizes in widths.items()}
         )
         with torch.no_grad():
             # The original starts from trained ones, which move the head by millimetres.
             for name in ("exp_deform", "pose_deform"):
                 self.mlps[name].layers[-1].weight.mul_(0.01)
                 self.mlps[name].layers[-1].bias.zero_()
-        self.to(scene.device)
+        self.to(cloud.means.device)
 
     def forward(self, code: HeadCode) -> Gaussians:
-        """Gaussians [B, N] in world space for expressions [B, 64], poses [B, 6] and scales [B, 1]."""
+        """Gaussians [B, N] in world space for expressions [B, E], poses [B, 6] and scales [B, 1]."""
         samples = [self._sample(code.expression[i], code.pose[i], code.scale[i]) for i in range(len(code.pose))]
         names = ("means", "quats", "scales", "opacities", "features")
         return Gaussians(**{name: torch.stack([getattr(s, name) for s in samples]) for name in names})
@@ -179,10 +200,11 @@ class Augmented:
     visible: Tensor
 
 
-def zoom(features: Tensor, sample: Sample) -> Augmented:
-    """Rescale by a random factor in [0.8, 1.25), nearest neighbour; then a random window, or a white canvas."""
+def zoom(features: Tensor, sample: Sample, factors: tuple[float, float] = ZOOM) -> Augmented:
+    """Rescale by a random factor of a range, nearest neighbour; then a random window, or a white canvas."""
     side = features.shape[-1]
-    new = int(side * (0.8 + 0.45 * torch.rand(()).item()))
+    least, most = factors
+    new = int(side * (least + (most - least) * torch.rand(()).item()))
     left, top = (int(torch.randint(0, abs(side - new) + 1, ())) for _ in range(2))
 
     def rescaled(x: Tensor, factor: int) -> Tensor:
@@ -228,15 +250,36 @@ class Trainer(nn.Module):
         """L1 of the decoded and of the coarse picture and the perceptual distance on a random window."""
         code = replace(self.scene.code, pose=self.scene.code.pose + self.delta_poses[:1])
         features = splat(self.generator(code), self.scene.coarse_camera, self.backend)
-        view = zoom(features, sample)
-        decoded = self.upsampler(view.features)
-        fine = l1_loss(decoded * view.visible, view.image * view.visible)
-        coarse = l1_loss(features[:, :3] * sample.visible_coarse, sample.image_coarse * sample.visible_coarse)
-        side = min(PERCEPTUAL_WINDOW, decoded.shape[-1])
-        top, left = (int(torch.randint(0, decoded.shape[-1] - side + 1, ())) for _ in range(2))
-        window = (..., slice(top, top + side), slice(left, left + side))
-        pair = [(x * view.visible)[window] for x in (decoded, view.image)]
-        return fine + coarse + 0.1 * self.perceptual(*pair).mean()
+        return compare(features, self.upsampler, sample, ZOOM, self.perceptual)
+
+
+def compare(
+    features: Tensor,
+    upsampler: nn.Module,
+    sample: Sample,
+    factors: tuple[float, float],
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None,
+) -> Tensor:
+    """The loss of feature images [1, C, h, w] over ones: decode them, compare before and after.
+
+    Args:
+        features: see :func:`splat`.
+        upsampler: to RGB [1, 3, 4h, 4w].
+        sample: the truth.
+        factors: range of the random zoom.
+        perceptual: distance of two pictures, given a random window of the decoded one; None: without.
+    """
+    view = zoom(features, sample, factors)
+    decoded = upsampler(view.features)
+    fine = l1_loss(decoded * view.visible, view.image * view.visible)
+    coarse = l1_loss(features[:, :3] * sample.visible_coarse, sample.image_coarse * sample.visible_coarse)
+    if perceptual is None:
+        return fine + coarse
+    side = min(PERCEPTUAL_WINDOW, decoded.shape[-1])
+    top, left = (int(torch.randint(0, decoded.shape[-1] - side + 1, ())) for _ in range(2))
+    window = (..., slice(top, top + side), slice(left, left + side))
+    pair = [(x * view.visible)[window] for x in (decoded, view.image)]
+    return fine + coarse + PERCEPTUAL_WEIGHT * perceptual(*pair).mean()
 
 
 @torch.no_grad()

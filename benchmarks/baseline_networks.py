@@ -2,7 +2,8 @@
 
 Written from a description of the released system (layer widths, order of operations), not from its source: the MLPs
 of 1x1 convolutions over channels-first points, the InstanceNorm super-resolution network, and a perceptual distance
-of the size of LPIPS with VGG-16. Weights are random: these networks are timed, never trained to show anything.
+of the size of LPIPS with VGG-16. Weights are random; ``baseline_training`` puts those of a trained mesh head into the
+MLPs, the perceptual distance is only ever timed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
+
+FEATURE_SIZE = 128
+"""Channels of a Gaussian's own feature."""
 
 HEAD_MLPS: dict[str, tuple[int, ...]] = {
     "exp_color": (128 + 64, 256, 256, 32),  # tanh feature and expression

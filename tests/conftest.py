@@ -1,6 +1,8 @@
 """Fixtures of all tests: fixed seeds, few threads, the optional folder of real recordings."""
 
+import importlib
 import os
+import sys
 from pathlib import Path
 
 # Before numba and OpenMP read them: tests run several at a time, and one thread makes small shapes fastest.
@@ -32,6 +34,16 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip("the folder of real recordings is not here (GHA_SHARED_DATA names it)")
     return folder.resolve()
+
+
+@pytest.fixture
+def benchmark_module(monkeypatch):
+    """Imports a module of benchmarks/ as its scripts do, and forgets it afterwards: their names are common ones."""
+    benchmarks = Path(__file__).resolve().parents[1] / "benchmarks"
+    monkeypatch.syspath_prepend(str(benchmarks))
+    yield importlib.import_module
+    for path in benchmarks.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 def pytest_collection_modifyitems(items):

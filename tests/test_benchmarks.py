@@ -1,6 +1,5 @@
 """The benchmark command measures every part, and its baseline has the original's sizes."""
 
-import importlib
 import json
 import os
 import subprocess
@@ -24,15 +23,6 @@ PARAMETERS = {
     "exp_attributes": 232_200,
     "pose_attributes": 42_424,
 }
-
-
-@pytest.fixture
-def benchmark_module(monkeypatch):
-    """Imports a module of benchmarks/ as its scripts do, and forgets it afterwards: their names are common ones."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield importlib.import_module
-    for path in BENCHMARKS.glob("*.py"):
-        sys.modules.pop(path.stem, None)
 
 
 def count(module):

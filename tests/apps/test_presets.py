@@ -1,13 +1,14 @@
 """Every file of config/ is accepted by its command, and says what each of its keys means."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from gha.apps.cli import VERBS
 from gha.apps.command import import_object
-from gha.apps.config import load_config
+from gha.apps.config import flatten_keys, load_config
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 PREFIXES = {
@@ -38,3 +39,16 @@ def test_there_are_presets_for_the_demo_a_gpu_and_the_original():
     assert {f"train_{stage}head_{name}.yaml" for stage in ("mesh", "gaussian") for name in ("demo", "N031")} <= set(
         FILES
     )
+
+
+@pytest.mark.parametrize(("stage", "shortened"), [("mesh", set()), ("gaussian", {"training.window"})])
+def test_the_fast_preset_is_the_long_one_shortened(stage, shortened):
+    schema = import_object(VERBS[f"train-{stage}"].schema)
+    fast, long = (
+        flatten_keys(asdict(load_config(schema, CONFIG / f"train_{stage}head_{name}.yaml")))
+        for name in ("fast2048", "synthetic2048")
+    )
+    assert {key for key in fast if fast[key] != long[key]} == shortened | {
+        *("name", "loop.steps", "loop.preview_every", "loop.checkpoint_every")
+    }
+    assert fast["loop.steps"] < long["loop.steps"]

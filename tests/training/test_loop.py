@@ -150,3 +150,18 @@ def test_what_is_kept_is_renewed_at_the_start_now_and_then_and_after_saving(tmp_
     with RunFolder(tmp_path) as folder:
         train(stage, frames(), config, folder, CPU)
     assert stage.renewals == [(0, True), (20, False), (30, True), (40, False)]
+
+
+def test_who_watches_is_called_after_every_step_and_after_its_checkpoint(tmp_path):
+    seen = []
+
+    def watch(stage, finished):
+        seen.append((finished, len(stage.seen), [path.name for path in list_checkpoints(tmp_path / "checkpoints")]))
+
+    with RunFolder(tmp_path) as folder:
+        train(LineStage(), frames(), LoopConfig(steps=3, preview_every=0, checkpoint_every=2), folder, CPU, watch=watch)
+    assert seen == [
+        (1, 1, []),
+        (2, 2, ["step_00000002"]),
+        (3, 3, ["step_00000002", "step_00000003"]),
+    ]

@@ -17,7 +17,7 @@ from gha.training.avatar_io import Subject, build_gaussian_head, build_mesh_head
 from gha.training.checkpoint import load_checkpoint
 from gha.training.gaussian_config import GaussianTrainingConfig
 from gha.training.gaussian_stage import GaussianStage
-from gha.training.loop import restore, train
+from gha.training.loop import Watch, restore, train
 from gha.training.mesh_stage import MeshStage
 from gha.training.perceptual import PerceptualDistance, load_perceptual
 from gha.training.refinement import CameraGain, PoseRefinement
@@ -40,12 +40,12 @@ def train_mesh(config: MeshRunConfig) -> Path:
     return run.folder.path
 
 
-def train_gaussian(config: GaussianRunConfig) -> Path:
-    """Train stage 2, or continue it; returns the run's folder."""
+def train_gaussian(config: GaussianRunConfig, watch: Watch | None = None) -> Path:
+    """Train stage 2, or continue it; returns the run's folder. ``watch`` looks on after every step."""
     with open_training_run(config, "gaussian", GaussianStage.method) as run:
         with run.processes.together():
             stage = _gaussian_stage(config, run)
-        _run(stage, run)
+        _run(stage, run, watch)
     return run.folder.path
 
 
@@ -132,7 +132,7 @@ def _perceptual(config: GaussianTrainingConfig, device: torch.device) -> Percept
     return network
 
 
-def _run(stage: Stage, run: TrainingRun) -> None:
+def _run(stage: Stage, run: TrainingRun, watch: Watch | None = None) -> None:
     """Restore the stage and train it to the configured number of steps."""
     loop = run.config.loop
     if run.device.type == "cuda":
@@ -145,7 +145,7 @@ def _run(stage: Stage, run: TrainingRun) -> None:
         logger.info("%s has its %d steps already", run.folder.path, loop.steps)
         return
     with run.frames(stage.finished_steps) as frames:
-        finished = train(stage, frames, loop, run.folder, run.device, run.processes)
+        finished = train(stage, frames, loop, run.folder, run.device, run.processes, watch)
     if finished < loop.steps:
         # Saved, but not done: whoever called must not go on to what builds on a trained stage.
         raise KeyboardInterrupt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ from .update import Update
 
 logger = logging.getLogger(__name__)
 
+Watch = Callable[[Stage, int], None]
+"""Called after every step with the stage and the number of finished steps; must leave both as they are."""
+
 
 def train(
     stage: Stage,
@@ -32,6 +35,7 @@ def train(
     folder: RunFolder,
     device: torch.device,
     processes: Processes = ALONE,
+    watch: Watch | None = None,
 ) -> int:
     """Train ``stage`` to ``config.steps``, continuing after its last checkpoint.
 
@@ -45,6 +49,7 @@ def train(
         folder: of the run; holds logs, previews and checkpoints.
         device: where frames are moved to.
         processes: that train together.
+        watch: looks on, for example to measure; in every process.
 
     Returns:
         The number of finished steps: ``config.steps`` or, of several processes, a few more; fewer after a request to
@@ -81,6 +86,8 @@ def train(
                 folder.save_preview(finished, stage.preview(frame.to(device)))
             if saved:
                 save(stage, folder, config, processes)
+            if watch is not None:
+                watch(stage, finished)
             if stopping:
                 logger.warning("stopped on request after step %d; run the same command to continue", finished)
                 break
