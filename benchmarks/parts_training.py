@@ -31,6 +31,7 @@ from gha.training.update import Update
 
 TRAINING = {
     "default": GaussianTrainingConfig(),
+    "pixel shuffle": GaussianTrainingConfig(),
     "preset original": GaussianTrainingConfig(background="white", loss=GaussianLossWeights(alpha=0.0)),
 }
 CONSTANT_MAPS_ONLY = 1024  # bytes of cache: visible maps that are one value everywhere fit, pictures do not

@@ -66,4 +66,5 @@ def test_decoders_on_a_gpu(name, dtype, tolerance):
     expected = rgb + (1 - alpha) * background[:, None, None], alpha
     for draw in (played, torch.compile(played, fullgraph=True)):
         for found, wanted in zip(draw(*inputs, background), expected, strict=True):
-            assert (found - wanted).square().mean().sqrt() / wanted.std() < tolerance
+            # Without a residual these weights give a picture that hardly varies, which is no measure for rounding.
+            assert (found - wanted).square().mean().sqrt() / wanted.std().clamp_min(0.05) < tolerance

@@ -86,8 +86,9 @@ class GaussianTrainingConfig:
     """Side in pixels of the random square the decoder is trained on; 0: the whole picture."""
     face_windows: float = 0.0
     """Share of the windows that are laid about a random landmark of the face, where most of what moves is."""
-    decoder_precision: Literal["bfloat16", "float32"] = "bfloat16"
-    """Of the decoder's convolutions on a GPU; weights, colours and losses stay in float32, as all is on a CPU."""
+    convolution_precision: Literal["bfloat16", "float32"] = "bfloat16"
+    """Of the convolutions of the decoder and of the perceptual network on a GPU; weights, colours and losses stay in
+    float32, as all is on a CPU."""
     background: Literal["random", "white"] = "random"
     """What truth and prediction are composited over: "random" colour in every step, or "white"."""
     require_perceptual: bool = False

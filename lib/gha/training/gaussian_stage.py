@@ -204,14 +204,18 @@ class GaussianStage:
         return Prediction(color, fine_alpha, coarse_color, alpha)
 
     def _decode(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """Decode splats [M, C, h, w] and alpha [M, 1, h, w]; on a GPU the arithmetic may be in half precision."""
-        half = features.is_cuda and self.config.decoder_precision == "bfloat16"
+        """Decode splats [M, C, h, w] and alpha [M, 1, h, w]."""
         if features.is_cuda:  # as convolutions are fastest there
             features = features.contiguous(memory_format=torch.channels_last)
-        # Casts are not kept: in a recording they would be those of the weights it was made with.
-        with torch.autocast(features.device.type, torch.bfloat16, enabled=half, cache_enabled=False):
+        with self._convolving(features.device):
             color, fine_alpha = self.head.decode(features, alpha)
         return color.float(), fine_alpha.float()
+
+    def _convolving(self, device: torch.device) -> torch.autocast:
+        """Convolutions within may be in half precision on a GPU."""
+        half = device.type == "cuda" and self.config.convolution_precision == "bfloat16"
+        # Casts are not kept: in a recording they would be those of the weights it was made with.
+        return torch.autocast(device.type, torch.bfloat16, enabled=half, cache_enabled=False)
 
     def _window(self, frame: Frame, view: int, generator: torch.Generator) -> Window:
         size = tuple(frame.image.shape[-2:])
@@ -251,7 +255,9 @@ class GaussianStage:
             for start, size in zip(corner, self._perceptual_size(fine), strict=True)
         )
         fine, truth, visible = (x.index_select(-2, rows).index_select(-1, columns) for x in (fine, truth, visible))
-        return self.perceptual(*((x * visible).clamp(0, 1) for x in (fine, truth))).mean()
+        with self._convolving(fine.device):
+            distance = self.perceptual(*((x * visible).clamp(0, 1) for x in (fine, truth)))
+        return distance.float().mean()
 
     @torch.no_grad()
     def preview(self, frame: Frame) -> np.ndarray:
