@@ -18,7 +18,8 @@ class Frame:
     """One timestep seen by V cameras, or a batch of such timesteps (leading dimension B on every tensor).
 
     Attributes:
-        image: [V, 3, H, W]; uint8 on the host, float in [0, 1] after :meth:`to`. The recorded background stays in.
+        image: [V, 3, H, W]; uint8 on the host, float in [0, 1] after :meth:`to`. The recorded background stays in, but
+            partly covered pixels show the subject alone where a picture of the empty stage is there.
         mask: [V, 1, H, W], foreground alpha, same range as ``image``.
         visible: [V, 1, H, W], where the pixel comes from the sensor, same range as ``image``.
         camera: V cameras of the image size.

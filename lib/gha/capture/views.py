@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,8 @@ from . import layout
 from .image_cache import ImageCache
 from .images import Window, decode, fill_visible_everywhere, picture_size
 from .layout import ImageKind
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class ViewReader:
         self.frame_ids = tuple(frame_ids)
         self._sizes: dict[str, tuple[int, int]] = {}
         self._files: dict[tuple, tuple[Path | None, bool]] = {}
+        self._plate_files: dict[str, Path | None] = {}
+        self._plates: dict[tuple, np.ndarray] = {}
 
     def resolution(self, camera_id: str) -> tuple[int, int]:
         """Height and width of the full-size images of a camera."""
@@ -75,6 +80,8 @@ class ViewReader:
     ) -> None:
         """Fill in image, mask and visible map of one view.
 
+        Where the capture has a picture of the empty stage, outlines are freed of it (see ``unmixing``).
+
         Args:
             frame_id: which frame.
             camera_id: which camera.
@@ -96,6 +103,30 @@ class ViewReader:
         if crop is None and not out.mask.any():
             path = self._full_size_file("mask", frame_id, camera_id)
             raise InputError(f"{path}: found an empty mask, expected the subject in it")
+        plate = self._plate(camera_id, size, crop)
+        if plate is not None:
+            from .unmixing import unmix  # compiles kernels
+
+            unmix(out.image, out.mask, plate)
+
+    def _plate(self, camera_id: str, size: tuple[int, int], crop: Window | None) -> np.ndarray | None:
+        """The empty stage seen by a camera [3, H, W]; None where there is no such picture."""
+        path, full_size = self._plate_file(camera_id), self.resolution(camera_id)
+        if path is None or crop is not None:
+            return None if path is None else decode(path, size, full_size, gray=False, window=crop)
+        if (camera_id, size) not in self._plates:
+            self._plates[camera_id, size] = decode(path, size, full_size, gray=False)
+        return self._plates[camera_id, size]
+
+    def _plate_file(self, camera_id: str) -> Path | None:
+        """The picture of the empty stage, if it shows the same as the other pictures of the camera."""
+        if camera_id not in self._plate_files:
+            path = layout.with_known_suffix(layout.background_file(self.root, camera_id).with_suffix(""))
+            if path is not None and picture_size(path) != self.resolution(camera_id):
+                logger.warning("%s: another size than the camera's pictures; outlines keep what is behind them", path)
+                path = None
+            self._plate_files[camera_id] = path
+        return self._plate_files[camera_id]
 
     def _choose_file(
         self, kind: ImageKind, frame_id: str, camera_id: str, size: tuple[int, int], allow_lowres: bool

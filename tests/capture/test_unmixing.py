@@ -1,0 +1,72 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gha.capture import open_capture
+from gha.capture.film_textures import linear_to_srgb, srgb_to_linear
+from gha.capture.synthetic import CaptureRecipe, make_capture
+from gha.capture.unmixing import unmix
+from gha.faces.registry import load_face_model
+
+
+def to_bytes(linear):
+    return np.rint(linear_to_srgb(linear) * 255).astype(np.uint8)
+
+
+def test_the_subject_is_found_behind_any_mixture():
+    rng = np.random.default_rng(0)
+    own = rng.integers(0, 256, (3, 8, 8)).astype(np.uint8)
+    plate = rng.integers(100, 256, (3, 8, 8)).astype(np.uint8)
+    mask = rng.integers(90, 255, (1, 8, 8)).astype(np.uint8)
+    share = mask / 255
+    mixed = to_bytes(share * srgb_to_linear(own / 255) + (1 - share) * srgb_to_linear(plate / 255))
+    unmix(mixed, mask, plate)
+    error = np.abs(srgb_to_linear(mixed / 255) - srgb_to_linear(own / 255))
+    # Half a byte of the mixture, seen through the coverage, and half a byte of the result.
+    assert (error <= 0.5 / 255 * 2.3 * (1 / share + 1)).all()
+
+
+def test_pixels_of_one_kind_stay_as_they_are():
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (3, 4, 6)).astype(np.uint8)
+    mask = rng.choice([0, 255], (1, 4, 6)).astype(np.uint8)
+    before = image.copy()
+    unmix(image, mask, np.full_like(image, 200))
+    assert np.array_equal(image, before)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unmixing") / "capture"
+    model = load_face_model("procedural", texture_size=128, hair_strands=200)
+    make_capture(model, folder, CaptureRecipe(frames=3, cameras=2, resolution=128, held_out_cameras=1))
+    return folder
+
+
+def rim(root):
+    """Mean colour of the pixels that the subject covers to about a half."""
+    capture = open_capture(root)
+    frame = capture.read(capture.frame_ids[0], [capture.camera_ids[0]])
+    mask = frame.mask[0, 0].numpy()
+    return frame.image[0].numpy()[:, (mask > 80) & (mask < 180)].mean()
+
+
+def test_a_capture_is_read_without_the_studio_in_its_outlines(root, tmp_path, caplog):
+    alone = shutil.copytree(root, tmp_path / "alone")
+    shutil.rmtree(alone / "background")
+    other = shutil.copytree(root, tmp_path / "other")
+    for path in (other / "background").iterdir():
+        Image.new("RGB", (60, 60)).save(path)
+    assert rim(root) < rim(alone) - 20
+    assert rim(other) == rim(alone)
+    assert "another size" in caplog.text
+
+
+def test_a_part_of_a_picture_is_unmixed_like_the_whole(root):
+    capture = open_capture(root)
+    frame, camera = capture.frame_ids[0], [capture.camera_ids[0]]
+    whole = capture.read(frame, camera, lowres="never").image
+    part = capture.read(frame, camera, crop=(30, 40, 64, 48)).image
+    assert np.array_equal(part.numpy(), whole[..., 40:88, 30:94].numpy())
