@@ -78,7 +78,7 @@ def measure_library(bench: Bench, preset: str, root: Path) -> Measurement:
     stage = _library_stage(bench, preset)
     hooks = PhaseHooks(stage.head, stage.head.decoder, outputs=_tensors)
     gate, steps = FiniteGate(device), count()
-    stage.renew(0, anew=True)
+    stage.renew(anew=True)
 
     def step(clock: Clock) -> None:
         hooks.clock = clock
@@ -101,7 +101,7 @@ def measure_library(bench: Bench, preset: str, root: Path) -> Measurement:
 def measure_update(bench: Bench, preset: str, root: Path) -> Measurement:
     """The same as the training loop does it: where the back end allows it, recorded once and replayed."""
     update, steps = Update(_library_stage(bench, preset), bench.scene.device), count()
-    update.renew(0, anew=True)
+    update.renew(anew=True)
     with library_loader(bench, root) as frames:
         return bench.stopwatch.measure(lambda: update(next(frames), next(steps)))
 

@@ -1,7 +1,6 @@
 """Both stages, evaluation and reenactment on a miniature capture: everything a user runs, in a minute."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ from gha.capture import open_capture
 from gha.capture.synthetic import CaptureRecipe, make_capture
 from gha.errors import GhaError, InputError
 from gha.faces.registry import load_face_model
-from gha.training.checkpoint import list_checkpoints, load_checkpoint
+from gha.training.checkpoint import load_checkpoint
 
 PRESETS = Path(__file__).parents[1] / "config"
 PREVIEWS = "loop.preview_every=40"
@@ -101,23 +100,6 @@ def test_stopping_and_continuing_gives_the_same_weights(folder):
     for group, tensors in expected.tensors.items():
         for name, value in tensors.items():
             assert torch.equal(value, found.tensors[group][name]), f"{group}.{name}"
-
-
-def test_splitting_continues_where_it_stopped(folder, monkeypatch):
-    """A round is due just where the first run ends; it must take place once, in whichever run."""
-    monkeypatch.setattr("gha.training.gaussian_stage._RENEW_EVERY", 4)
-    keys = ["training.split={rounds: 2, every: 4, share: 0.2}", "loop.checkpoint_every=8", "loop.keep_checkpoints=9"]
-    whole = train_gaussian(gaussian_config(folder, "split", "loop.steps=12", *keys))
-    tensors = load_checkpoint(whole).tensors
-    counts = [len(load_checkpoint(path).tensors["avatar"]["means"]) for path in list_checkpoints(whole / "checkpoints")]
-    assert len(counts) == 2
-    start = counts[0] / 1.2
-    assert counts == [pytest.approx(start * 1.2, abs=1), pytest.approx(start * 1.44, abs=2)]
-    shutil.rmtree(load_checkpoint(whole).path)
-    train_gaussian(gaussian_config(folder, "split", "loop.steps=12", *keys))
-    for group, found in load_checkpoint(whole).tensors.items():
-        for name, value in found.items():
-            assert torch.equal(value, tensors[group][name]), f"{group}.{name}"
 
 
 def test_a_continued_run_keeps_its_head_and_its_configuration(folder):

@@ -38,7 +38,7 @@ class LineStage:
     def renews(self, update):
         return update % 20 == 0
 
-    def renew(self, step, anew):
+    def renew(self, anew):
         self.renewals.append((len(self.seen), anew))
 
     def draw(self, frame, step, device):

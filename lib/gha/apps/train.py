@@ -68,8 +68,7 @@ def _gaussian_stage(config: GaussianRunConfig, run: TrainingRun) -> GaussianStag
         poses = PoseRefinement(run.capture.split.train_frames).to(run.device)
         description["pose_frames"] = list(poses.rows)
     perceptual = _perceptual(config.training, run.device)
-    splits = run.checkpoint.metadata.get("splits", 0) if run.checkpoint else 0
-    return GaussianStage(head, config.training, poses, gain, perceptual, description, config.loop.seed, splits)
+    return GaussianStage(head, config.training, poses, gain, perceptual, description, config.loop.seed)
 
 
 def _gain_rows(gain: CameraGain | None) -> dict[str, list[str]]:

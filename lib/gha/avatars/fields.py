@@ -20,7 +20,6 @@ from .neck import Neck, NeckConfig
     feature_size=at_least(1),
     color_size=at_least(3),
     frequencies=between(0, 16),
-    pose_frequencies=between(0, 16),
     deform_scale=at_least(0),
     pose_deform_scale=at_least(0),
     blend_near=at_least(0),
@@ -35,10 +34,7 @@ class FieldsConfig:
     color_size: int = 32
     """Channels that are splatted or rasterised; the first three are RGB."""
     frequencies: int = 4
-    """Octaves of the positional encoding of positions."""
-    pose_frequencies: int = 4
-    """Octaves of the positional encoding of poses; 4: the original. The more, the less is alike what the head does in
-    poses that are alike."""
+    """Octaves of the positional encodings of positions and poses."""
     expression_color: LayerSizes = field(default_factory=lambda: LayerSizes(256, 2))
     """Colour from feature and expression."""
     pose_color: LayerSizes = field(default_factory=lambda: LayerSizes(128, 1))
@@ -95,7 +91,7 @@ class HeadFields(nn.Module):
         super().__init__()
         self.config = config
         position_size = encoded_size(3, config.frequencies)
-        self.pose_size = encoded_size(6, config.pose_frequencies)
+        self.pose_size = encoded_size(6, config.frequencies)
         self.expression_size = expression_size + (self.pose_size if config.pose_in_expression_networks else 0)
         self.expression_color = self.build(config.feature_size, config.expression_color, config.color_size, True)
         self.pose_color = self.build(config.feature_size, config.pose_color, config.color_size, False)
@@ -112,7 +108,7 @@ class HeadFields(nn.Module):
 
     def condition(self, expression: Tensor, pose: Tensor) -> Condition:
         """Encode expression [..., E] and pose [..., 6] once for all points."""
-        encoded = positional_encoding(pose, self.config.pose_frequencies)
+        encoded = positional_encoding(pose, self.config.frequencies)
         if self.config.pose_in_expression_networks:
             expression = torch.cat([expression, encoded], dim=-1)
         return Condition(expression, encoded)

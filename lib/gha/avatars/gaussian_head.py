@@ -22,7 +22,6 @@ from gha.rendering import Gaussians
 from .division import Division
 from .fields import FieldsConfig, HeadFields, no_activation, sigmoid_rgb
 from .posed import Posed
-from .splitting import split
 
 ATTRIBUTE_SIZES = (3, 4, 1)  # log-scale, quaternion, opacity logit
 PER_GAUSSIAN = ("means", "features", "log_scales", "quats", "opacity_logits", "latents")
@@ -168,20 +167,6 @@ class GaussianHead(nn.Module):
             parameter.copy_(parameter[order])
         self._arranged = _Arrangement(None, division, nearest, *self._neck_part())
         return order
-
-    @torch.no_grad()
-    def split(self, chosen: Tensor) -> Tensor:
-        """Put two Gaussians in the place of each chosen one [K]; their parameters are new ones afterwards.
-
-        Returns:
-            The Gaussian of before [N + K] that each comes from.
-        """
-        origin, means, log_scales = split(self.means, self.log_scales, self.quats, chosen)
-        rows = {name: parameter[origin] for name, parameter in self.per_gaussian().items()}
-        for name, values in (rows | {"means": means, "log_scales": log_scales}).items():
-            setattr(self, name, nn.Parameter(values))
-        self._arranged = None
-        return origin
 
     def _neck_part(self) -> tuple[Tensor | None, Tensor | None]:
         """Ids of the Gaussians in the neck or near it, and the head's share [N] in all others."""

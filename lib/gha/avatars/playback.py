@@ -113,7 +113,7 @@ class PlaybackHead(nn.Module):
     @torch.no_grad()
     def pose(self, expression: Tensor, pose: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Means, quats, scales, opacities and features of :class:`Gaussians` for expressions [B, E], poses, scales."""
-        encoded = plain_positional_encoding(pose, self.fields_config.pose_frequencies)
+        encoded = plain_positional_encoding(pose, self.fields_config.frequencies)
         if self.fields_config.pose_in_expression_networks:
             expression = torch.cat([expression, encoded], dim=-1)
         color, change, displacement = self._blended(expression, encoded)

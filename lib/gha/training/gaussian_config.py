@@ -35,23 +35,6 @@ class GaussianLossWeights:
     """Side in pixels of that part."""
 
 
-@limited(rounds=at_least(0), every=at_least(1), share=Limit("more than 0, at most 1", lambda value, _: 0 < value <= 1))
-@dataclass
-class SplitConfig:
-    """Gaussians that stand for too much are split in two (see ``gha.avatars.splitting``)."""
-
-    rounds: int = 0
-    """How often; 0: the head keeps the Gaussians of its start, as the original's does."""
-    every: int = 1000
-    """Steps before the first round, and between rounds; a round waits for the next multiple of 500 steps."""
-    share: float = 0.1
-    """Share of the Gaussians that is split in each round."""
-
-    def rounds_until(self, step: int) -> int:
-        """Rounds that are due after so many steps."""
-        return min(self.rounds, step // self.every)
-
-
 @limited(
     at_least(0),
     zoom=Limit("two numbers from 0.1 to 10, the lower first", lambda z, _: len(z) == 2 and 0.1 <= z[0] <= z[1] <= 10),
@@ -93,7 +76,5 @@ class GaussianTrainingConfig:
     """What truth and prediction are composited over: "random" colour in every step, or "white"."""
     require_perceptual: bool = False
     """Stop if the perceptual term cannot be computed, instead of training without it."""
-    split: SplitConfig = field(default_factory=SplitConfig)
-    """More Gaussians where they are needed."""
     loss: GaussianLossWeights = field(default_factory=GaussianLossWeights)
     """Weights of the loss terms."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,22 +11,19 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from gha.avatars.gaussian_head import GaussianHead
 from gha.avatars.rendering import coarse_camera, composite, render_posed
-from gha.avatars.splitting import most_pulled
 from gha.capture.frame import Frame
 from gha.rendering import never_waits
 
 from .gaussian_config import GaussianTrainingConfig
 from .losses import visible_l1, visible_squared_error
 from .metrics import ssim_map
-from .optimizers import RowAdam, adam, replace_parameter
+from .optimizers import RowAdam, adam
 from .perceptual import PerceptualDistance
 from .pictures import picture_row
 from .refinement import CameraGain, PoseRefinement
 from .regions import feature_boxes
 from .sample import Sample, sent
 from .windows import Window, crop_views, sample_window
-
-logger = logging.getLogger(__name__)
 
 _RENEW_EVERY = 500
 """Steps for which the Gaussians stay as they were sorted."""
@@ -61,7 +57,6 @@ class GaussianStage:
         perceptual: LPIPS, or None to train without.
         description: metadata from which the head can be built again.
         seed: of windows and backgrounds.
-        splits: rounds of splitting that the head has been through.
     """
 
     method = "gaussian_head"
@@ -75,10 +70,9 @@ class GaussianStage:
         perceptual: PerceptualDistance | None,
         description: dict,
         seed: int,
-        splits: int = 0,
     ) -> None:
         self.head, self.config, self.poses, self.gain, self.perceptual = head, config, poses, gain, perceptual
-        self.description, self.seed, self.splits = description, seed, splits
+        self.description, self.seed = description, seed
         self.finished_steps = 0
         modules: dict[str, nn.Module | None] = {"avatar": head, "pose_refinement": poses, "camera_gain": gain}
         self.modules = {name: module for name, module in modules.items() if module is not None}
@@ -113,30 +107,11 @@ class GaussianStage:
         return never_waits(self.head.means.device)
 
     def renews(self, update: int) -> bool:
-        """Whether Gaussians are sorted, or split, again."""
+        """Whether Gaussians are sorted again."""
         return update % _RENEW_EVERY == 0
 
     @torch.no_grad()
-    def renew(self, step: int, anew: bool) -> bool:
-        """Split Gaussians where it is time, and sort all by the networks that move them."""
-        due = self.config.split.rounds_until(step) - self.splits
-        for _ in range(due):
-            self._split()
-            self.splits += 1
-        self._sort()
-        return due > 0
-
-    def _split(self) -> None:
-        """Two Gaussians in place of those pulled about most, which Adam's second moment of their positions tells."""
-        head, optimizer = self.head, self.optimizers["adam"]
-        demand = optimizer.state[head.means]["exp_avg_sq"].sum(-1)
-        before = head.per_gaussian()
-        origin = head.split(most_pulled(demand, head.log_scales, self.config.split.share))
-        for name, parameter in head.per_gaussian().items():
-            replace_parameter(optimizer, before[name], parameter, origin)
-        logger.info("%d Gaussians after splitting", len(origin))
-
-    def _sort(self) -> None:
+    def renew(self, anew: bool) -> None:
         """Sort the Gaussians by the networks that move them, with what the optimiser keeps for each."""
         order = self.head.arrange()
         for parameter in self.head.per_gaussian().values():
@@ -272,8 +247,8 @@ class GaussianStage:
         return picture_row([truth, coarse, fine, (fine - truth).abs()])
 
     def metadata(self) -> dict:
-        """Everything but tensors that rebuilds the head, and how often it was split."""
-        return {**self.description, "splits": self.splits}
+        """Everything but tensors that rebuilds the head."""
+        return self.description
 
 
 def _random_landmark(frame: Frame, view: int, generator: torch.Generator) -> tuple[float, float]:

@@ -66,7 +66,7 @@ def train(
     with StopRequest() as stop, _progress(stage, config, processes) as bar:
         for step in range(start, config.steps, processes.count):
             if saved or stage.renews(step // processes.count):
-                update.renew(step, anew=saved)
+                update.renew(anew=saved)
             frame = next(frames)
             _set_learning_rates(stage, base_rates, config, step)
             terms = update(frame, step + processes.rank)

@@ -100,7 +100,7 @@ class MeshStage:
         """On a GPU, where a recording is worth its while until the next search."""
         return self.head.neutral_landmarks.is_cuda and self.head.config.search_interval >= _SHORTEST_RECORDING
 
-    def renew(self, step: int, anew: bool) -> None:
+    def renew(self, anew: bool) -> None:
         """Search the surface."""
         self.head.search(anew)
 

@@ -24,20 +24,6 @@ def adam(groups: list[dict[str, Any]], device: torch.device, eps: float = 1e-8) 
     return torch.optim.Adam(groups, eps=eps, fused=True, capturable=True)
 
 
-def replace_parameter(optimizer: Optimizer, old: Tensor, new: Tensor, origin: Tensor) -> None:
-    """Let an optimiser go on with ``new`` [M, C], whose rows come from rows ``origin`` [M] of ``old`` [N, C].
-
-    What it keeps for a row goes with every row that comes from it.
-    """
-    for group in optimizer.param_groups:
-        group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
-    kept = optimizer.state.pop(old, {})
-    optimizer.state[new] = {
-        key: value[origin] if isinstance(value, Tensor) and value.shape == old.shape else value
-        for key, value in kept.items()
-    }
-
-
 class RowAdam(Optimizer):
     """Adam (Kingma and Ba, 2015) that changes only rows with a gradient, and their moments.
 

@@ -77,11 +77,11 @@ class Stage(Protocol):
     def renews(self, update: int) -> bool:
         """Whether what changes slowly is looked at again before this update of the parameters, counted from 0."""
 
-    def renew(self, step: int, anew: bool) -> None:
-        """Look again at what is kept from step to step; parameters may be replaced by others of other sizes.
+    def renew(self, anew: bool) -> None:
+        """Look again at what is kept from step to step.
 
-        ``step``: finished ones, of all processes. ``anew``: without help from the last time; before the first step and
-        after each that was saved, because a run that continues from there remembers nothing and must train the same.
+        ``anew``: without help from the last time; before the first step and after each that was saved, because a run
+        that continues from there remembers nothing and must train the same.
         """
 
     def draw(self, frame: Frame, step: int, device: torch.device) -> Sample:

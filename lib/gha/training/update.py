@@ -59,12 +59,10 @@ class Update:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._memory: torch.cuda.CUDAGraph | None = None
 
-    def renew(self, step: int, anew: bool) -> None:
+    def renew(self, anew: bool) -> None:
         """Let the stage look again at what it keeps from step to step; sizes may change, so a recording is dropped."""
         self._recording = None
-        replaced = self._stage.renew(step, anew)
-        if replaced:
-            self._steps = 0
+        self._stage.renew(anew)
 
     def __call__(self, frame: Frame, step: int) -> dict[str, Tensor]:
         """Make one step with a frame of the host; returns the weighted terms of the loss, valid until the next step.
