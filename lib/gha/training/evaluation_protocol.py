@@ -14,8 +14,9 @@ from .evaluation import Measurement
 
 COMPOSITION = (
     "truth = image * mask + (1 - mask) * background, image in partly covered pixels being the colour of the subject "
-    "alone where the capture has pictures of the empty stage; the prediction is composited over the same colour with its own "
-    "alpha and clamped to [0, 1]; pixels that did not come from the sensor (visible <= 0.5) are left out everywhere"
+    "alone where the capture has pictures of the empty stage; the prediction is composited over the same colour with "
+    "its own alpha and clamped to [0, 1]; pixels that did not come from the sensor (visible <= 0.5) are left out "
+    "everywhere"
 )
 AVERAGE = "every figure is computed per image, then averaged over the images that have it ('images' says how many)"
 
