@@ -191,7 +191,8 @@ class MeshHead(nn.Module):
         if anew or self._tracker is None or self._tracker.lattice.device != device:
             self._tracker = SurfaceTracker(self.lattice(self.config.edge_mm), self.config.full_search_interval)
         crossed = CrossedEdges.of(self._tracker.extract(self.signed_distance), self.fields)
-        slack = _SLACK * self.config.edge_mm / 100 if self.config.search_interval > 1 else 0.0
+        kept = self.config.search_interval > 1 or self.config.search_relaxes_after > 0
+        slack = _SLACK * self.config.edge_mm / 100 if kept else 0.0
         self._found = crossed, self._lay_out(crossed, self.neutral_landmarks, slack)
 
     @torch.no_grad()
