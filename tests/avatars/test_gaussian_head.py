@@ -210,3 +210,20 @@ def test_arranged_the_neck_network_learns_the_same_from_the_few_gaussians_it_ben
     for found, expected in zip(gradients(), everywhere, strict=True):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     assert 0 < asked[0] < 0.7 * len(head.means)
+
+
+def test_parts_of_the_surface_get_the_gaussians_that_are_asked_for(sphere_head):
+    neck = sphere_head.fields.neck
+
+    def below(**edges):
+        means = transferred(sphere_head, transfer_edge_mm=20.0, mouth_points=0, **edges).means.detach()
+        share = neck.head_share(means, sphere_head.fields.encode_positions(means))
+        face = sphere_head.fields.blend_weights(means, sphere_head.neutral_landmarks) > 0
+        return [int(part.sum()) for part in (face, ~face & (share == 0), ~face & (share > 0))]
+
+    plain, fine_face, coarse_body = below(), below(face_edge_mm=10.0), below(body_edge_mm=40.0)
+    assert min(plain) > 20
+    assert fine_face[0] > 3 * plain[0]
+    assert fine_face[1:] == plain[1:]
+    assert coarse_body[1] < plain[1] / 3
+    assert (coarse_body[0], coarse_body[2]) == (plain[0], plain[2])

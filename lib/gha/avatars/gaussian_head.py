@@ -40,6 +40,7 @@ _NECK_SLACK = 0.2
     mouth_points=at_least(0),
     transfer_edge_mm=zero_or_at_least(0.5),
     face_edge_mm=zero_or_at_least(0.5),
+    body_edge_mm=zero_or_at_least(0.5),
 )
 @dataclass
 class GaussianHeadConfig:
@@ -59,6 +60,8 @@ class GaussianHeadConfig:
     """Edge in millimetres of the lattice whose surface vertices become Gaussians; 0: half of stage 1's edge."""
     face_edge_mm: float = 0.0
     """The same where expressions move the surface, which may deserve more Gaussians; 0: no difference."""
+    body_edge_mm: float = 0.0
+    """The same below the neck, which is more than half of the surface and may do with fewer; 0: no difference."""
     latents: bool = True
     """Every Gaussian has channels of its own for the decoder, on top of what the networks give all Gaussians. Without
     them (the original) neighbours tell the decoder nearly the same, and it adds little detail in a short run."""

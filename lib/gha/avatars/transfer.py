@@ -66,20 +66,30 @@ def seed_gaussians(mesh_head: MeshHead, lips: list[int], config: GaussianHeadCon
 
 
 def _surface_points(mesh_head: MeshHead, config: GaussianHeadConfig) -> tuple[Tensor, Tensor]:
-    """Positions and features on the trained surface, closer together where expressions move it if that is asked for."""
+    """Positions and features on the trained surface, in every part of the head as close together as is asked for."""
     edge_mm = config.transfer_edge_mm or mesh_head.config.edge_mm / 2
-    surface = mesh_head.neutral_surface(mesh_head.lattice(edge_mm))
-    if not config.face_edge_mm:
-        return surface.vertices, surface.features
+    edges = {_REST: edge_mm, _FACE: config.face_edge_mm or edge_mm, _BODY: config.body_edge_mm or edge_mm}
+    vertices, features = [], []
+    for edge in dict.fromkeys(edges.values()):
+        surface = mesh_head.neutral_surface(mesh_head.lattice(edge))
+        wanted = torch.tensor([part for part, its_edge in edges.items() if its_edge == edge])
+        kept = torch.isin(_parts(mesh_head, surface.vertices), wanted.to(surface.vertices.device))
+        vertices.append(surface.vertices[kept])
+        features.append(surface.features[kept])
+    return torch.cat(vertices), torch.cat(features)
 
-    def weights(vertices: Tensor) -> Tensor:
-        return mesh_head.fields.blend_weights(vertices, mesh_head.neutral_landmarks)
 
-    face = mesh_head.neutral_surface(mesh_head.lattice(config.face_edge_mm))
-    far, near = weights(surface.vertices) == 0, weights(face.vertices) > 0
-    return torch.cat([surface.vertices[far], face.vertices[near]]), torch.cat(
-        [surface.features[far], face.features[near]]
-    )
+_REST, _FACE, _BODY = range(3)
+
+
+def _parts(mesh_head: MeshHead, points: Tensor) -> Tensor:
+    """Part of the head [N] that canonical points [N, 3] belong to: face where expressions move, body below the neck."""
+    fields = mesh_head.fields
+    face = fields.blend_weights(points, mesh_head.neutral_landmarks) > 0
+    body = torch.zeros_like(face)
+    if fields.neck is not None:
+        body = fields.neck.head_share(points, fields.encode_positions(points)) == 0
+    return torch.where(face, _FACE, torch.where(body, _BODY, _REST))
 
 
 def gaussian_head_from_mesh(
