@@ -15,6 +15,9 @@ from .mesh_head import MeshHead
 # 0.999 also leaves the feature a gradient to move again.
 LARGEST_FEATURE = 0.999
 
+_REST, _FACE, _BODY = range(3)
+"""Parts of a head that may have Gaussians of their own spacing."""
+
 
 def inverse_tanh(features: Tensor) -> Tensor:
     """Inverse of tanh that stays finite for saturated inputs."""
@@ -77,9 +80,6 @@ def _surface_points(mesh_head: MeshHead, config: GaussianHeadConfig) -> tuple[Te
         vertices.append(surface.vertices[kept])
         features.append(surface.features[kept])
     return torch.cat(vertices), torch.cat(features)
-
-
-_REST, _FACE, _BODY = range(3)
 
 
 def _parts(mesh_head: MeshHead, points: Tensor) -> Tensor:
