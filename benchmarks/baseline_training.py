@@ -30,6 +30,7 @@ from gha.faces.code import HeadCode
 from gha.geometry import Camera
 from gha.networks import MLP
 from gha.training.gaussian_config import GaussianTrainingConfig
+from gha.training.optimizers import cosine_decay
 from gha.training.perceptual import PerceptualDistance
 
 _OCTAVES = 4  # of the baseline's positional encoding
@@ -206,8 +207,7 @@ class CaptureTrainer:
 
     def set_rates(self, share: float) -> None:
         """Learning rates after a share in [0, 1] of the training: a cosine, as of the library."""
-        least = self.settings.final_factor
-        factor = least + (1 - least) * 0.5 * (1 + math.cos(math.pi * share))
+        factor = cosine_decay(share, self.settings.final_factor)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
 

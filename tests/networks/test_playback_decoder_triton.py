@@ -1,12 +1,8 @@
 """The kernels of playback's decoder: on a CPU by Triton's interpreter, and as they are on a GPU."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from interpreted import run_interpreted
 from test_playback_decoder import CONFIGS, splats, trained_looking
 
 from gha.networks.playback_decoder import PlaybackDecoder
@@ -38,14 +34,7 @@ print("agrees")
 
 
 def test_kernels_agree_with_the_reference():
-    path = os.pathsep.join([str(Path(__file__).parents[2] / "lib"), str(Path(__file__).parent), *sys.path])
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    run = run_interpreted("-c", SCRIPT)
     assert "agrees" in run.stdout, run.stderr
 
 

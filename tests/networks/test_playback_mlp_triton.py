@@ -1,12 +1,8 @@
 """The fused kernel for playback's networks: on a CPU by Triton's interpreter, and as it is on a GPU."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from interpreted import run_interpreted
 
 from gha.networks import MLP
 from gha.networks.playback_mlp import PlaybackMLP
@@ -51,14 +47,7 @@ def trained_looking(kind, points, device="cpu"):
 
 
 def test_kernel_agrees_with_the_reference():
-    path = os.pathsep.join([str(Path(__file__).parents[2] / "lib"), *sys.path])
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    run = run_interpreted("-c", SCRIPT)
     assert "agrees" in run.stdout, run.stderr
 
 

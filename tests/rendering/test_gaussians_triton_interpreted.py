@@ -1,12 +1,10 @@
 """The Triton kernels for Gaussians on a CPU, by Triton's interpreter: the same pictures and gradients."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from interpreted import run_interpreted
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
@@ -34,14 +32,7 @@ SCENES = [
 @pytest.fixture(scope="module")
 def differences():
     """What each scene drawn in a process of its own, where kernels are interpreted, differs by."""
-    path = os.pathsep.join([str(HERE.parents[1] / "lib"), *sys.path])
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", str(HERE / "interpreted_gaussians.py")],
-        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
+    run = run_interpreted("-W", "ignore", HERE / "interpreted_gaussians.py", timeout=900)
     assert run.returncode == 0, run.stderr
     rows = [json.loads(line) for line in run.stdout.splitlines()]
     return {row.pop("scene"): row for row in rows} | {"warnings": run.stderr}

@@ -1,11 +1,7 @@
 """The Triton kernels on a CPU, by Triton's interpreter: the same faces, edges, pictures and gradients."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from interpreted import run_interpreted
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
@@ -48,13 +44,5 @@ print("agrees")
 
 
 def test_kernels_agree_with_the_cpu():
-    library = str(Path(__file__).parents[2] / "lib")
-    path = os.pathsep.join([library, *sys.path])
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    run = run_interpreted("-c", SCRIPT)
     assert "agrees" in run.stdout, run.stderr

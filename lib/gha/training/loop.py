@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -17,6 +16,7 @@ from .averaging import scale_rates
 from .checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from .checkpoint_state import flatten_optimizer_state, restore_optimizer_state
 from .interrupts import StopRequest
+from .optimizers import cosine_decay
 from .processes import ALONE, Processes
 from .run_folder import RunFolder
 from .stage import LoopConfig, Stage
@@ -158,8 +158,7 @@ def _named_parameters(stage: Stage) -> list[tuple[str, Tensor]]:
 
 def _set_learning_rates(stage: Stage, base: dict[str, list[float]], config: LoopConfig, step: int) -> None:
     """Cosine from 1 to the final factor; a function of the step alone, so nothing needs saving."""
-    fall = 0.5 * (1 + math.cos(math.pi * step / config.steps))
-    factor = config.final_learning_rate_factor + (1 - config.final_learning_rate_factor) * fall
+    factor = cosine_decay(step / config.steps, config.final_learning_rate_factor)
     for name, optimizer in stage.optimizers.items():
         for group, rate in zip(optimizer.param_groups, base[name], strict=True):
             if isinstance(group["lr"], Tensor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,11 @@ def adam(groups: list[dict[str, Any]], device: torch.device, eps: float = 1e-8) 
         return torch.optim.Adam(groups, eps=eps, fused=True)
     groups = [group | {"lr": torch.tensor(float(group["lr"]), device=device)} for group in groups]
     return torch.optim.Adam(groups, eps=eps, fused=True, capturable=True)
+
+
+def cosine_decay(share: float, final: float) -> float:
+    """Factor on learning rates after a share in [0, 1] of the training: along a cosine from 1 to ``final``."""
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 class RowAdam(Optimizer):
