@@ -187,7 +187,7 @@ def _shade_tile(
             pixel[0], pixel[1], pixel[2], pixel[3] = red / samples, green / samples, blue / samples, covered / samples
 
 
-@njit(nogil=True, inline="always")
+@njit(nogil=True, forceinline=True)
 def _gather(
     depth: np.ndarray, owner: np.ndarray, column: int, row: int, supersample: int, ids: np.ndarray, depths: np.ndarray
 ) -> int:
@@ -202,7 +202,7 @@ def _gather(
     return covered
 
 
-@njit(nogil=True, inline="always")
+@njit(nogil=True, forceinline=True)
 def _claim(
     ids: np.ndarray,
     depths: np.ndarray,
@@ -234,7 +234,7 @@ def _claim(
     return x / weight + 0.5, y / weight + 0.5, weight
 
 
-@njit(nogil=True, inline="always")
+@njit(nogil=True, forceinline=True)
 def _view_direction(rays: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
     """Unit vector from the surface at pixel (x, y) towards the camera."""
     vx = -(rays[0, 0] * x + rays[0, 1] * y + rays[0, 2])

@@ -1,6 +1,7 @@
 """Kernels that give a point of a surface its colour; scalars in, scalars out, so nothing is allocated per pixel.
 
-They are inlined by hand of the decorator: passing arrays through calls per pixel costs a third of the time.
+They are inlined by hand of the decorator: passing arrays through calls per pixel costs a third of the time. The compiler
+of machine code does it (``forceinline``): as numba itself would (``inline``), every copy is typed anew, seconds in all.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from .film_records import (
 from .film_textures import SLOPE_RANGE, SLOPE_ZERO
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, forceinline=True)
 def sample_texture(
     texels: np.ndarray, levels: np.ndarray, first: int, count: int, u: float, v: float, mip: float
 ) -> tuple[float, float, float, float, float]:
@@ -67,7 +68,7 @@ def sample_texture(
     return red * full, green * full, blue * full, (along - SLOPE_ZERO) * slope, (down - SLOPE_ZERO) * slope
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, forceinline=True)
 def corner_weights(records: np.ndarray, t: int, x: float, y: float) -> tuple[float, float, float]:
     """Weights of the corners of triangle t at sample position (x, y), for attributes stored over z."""
     x0, y0 = records[t, 0] - x, records[t, 1] - y
@@ -78,13 +79,13 @@ def corner_weights(records: np.ndarray, t: int, x: float, y: float) -> tuple[flo
     return w0 * inverse, w1 * inverse, w2 * inverse
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, forceinline=True)
 def _mix(records: np.ndarray, t: int, column: int, w0: float, w1: float, w2: float) -> float:
     """One attribute of triangle t from its three corners."""
     return w0 * records[t, column] + w1 * records[t, CORNER + column] + w2 * records[t, 2 * CORNER + column]
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, forceinline=True)
 def shade(
     records: np.ndarray,
     t: int,
@@ -122,7 +123,7 @@ def shade(
     return _shade_surface((nx, ny, nz), (red, green, blue), openness, view, specular, gloss, light)
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, forceinline=True)
 def _shade_surface(
     normal: tuple[float, float, float],
     albedo: tuple[float, float, float],
@@ -139,7 +140,7 @@ def _shade_surface(
     return _reflect(albedo, openness, (up, 1.0 - up), key, fill, light)
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, forceinline=True)
 def _lamp_on_surface(
     normal: tuple[float, float, float],
     view: tuple[float, float, float],
@@ -159,7 +160,7 @@ def _lamp_on_surface(
     return max((cosine + wrap) / (1.0 + wrap), 0.0), highlight
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, forceinline=True)
 def _shade_strand(
     tangent: tuple[float, float, float],
     albedo: tuple[float, float, float],
@@ -176,7 +177,7 @@ def _shade_strand(
     return openness * red, openness * green, openness * blue
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, forceinline=True)
 def _lamp_on_strand(
     tangent: tuple[float, float, float],
     view: tuple[float, float, float],
@@ -194,13 +195,13 @@ def _lamp_on_strand(
     return 0.6 * across_lamp, specular * _lobe(gloss * (cone - 1.0)) * (0.5 + 0.5 * _dot(light, start, view))
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, forceinline=True)
 def _dot(light: np.ndarray, start: int, vector: tuple[float, float, float]) -> float:
     """Dot product of three columns of the lighting record with a vector."""
     return light[start] * vector[0] + light[start + 1] * vector[1] + light[start + 2] * vector[2]
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, forceinline=True)
 def _lobe(exponent: float) -> float:
     """A cheap ``exp`` for negative exponents that ends at zero."""
     value = max(1.0 + exponent / 16.0, 0.0)
@@ -210,7 +211,7 @@ def _lobe(exponent: float) -> float:
     return value * value
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, forceinline=True)
 def _reflect(
     albedo: tuple[float, float, float],
     openness: float,
@@ -227,7 +228,7 @@ def _reflect(
     )
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True, forceinline=True)
 def _reflect_channel(
     albedo: float,
     openness: float,
