@@ -188,7 +188,11 @@ def test_published_rates_are_constant_and_those_of_a_preset_fall(folder, benchma
         benchmark_module("quality_sides").GaussianRunConfig, PRESETS / "train_gaussianhead_synthetic2048.yaml"
     )
     preset = training.Settings.of_preset(config.training, config.loop.final_learning_rate_factor)
-    assert (preset.means, preset.opacities, preset.zoom) == (1e-3, 3e-2, (1.0, 1.0))
+    assert (preset.means, preset.opacities) == (
+        config.training.means_learning_rate,
+        config.training.opacities_learning_rate,
+    )
+    assert preset.zoom == (1.0, 1.0)
     mesh_head, _ = load_avatar(folder / "ours" / "mesh")
     config.head.transfer_edge_mm = 30
     head = training.baseline_from_mesh(mesh_head, seed_gaussians(mesh_head, [], config.head), config.head)
