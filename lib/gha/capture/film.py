@@ -150,12 +150,15 @@ def light_surface(
     if lighting.shadow_directions:
         vertex_normals = np.zeros_like(vertices)
         vertex_normals[surface.normal_vertices] = normals
+        low, high = vertices.min(axis=0), vertices.max(axis=0)
         open_share = openness(
             vertices,
             surface.triangles,
             vertex_normals,
             light_directions(lighting.shadow_directions),
             surface.strands,
+            (low + high) / 2,
+            np.linalg.norm(high - low) / 2,
             lighting.shadow_resolution,
             np.float32(0.04 * unit),
         )

@@ -45,20 +45,19 @@ def openness(
     normals: np.ndarray,
     directions: np.ndarray,
     strands: np.ndarray,
+    centre: np.ndarray,
+    radius: float,
     resolution: int,
     bias: float,
 ) -> np.ndarray:
     """Share of the light around that reaches each vertex, float32 [V] in [0, 1].
 
-    One small shadow map per direction; light counts by the cosine with the vertex normal [V, 3], and from all sides
-    for the vertices marked in ``strands`` (hair). ``bias`` is the depth, in the unit of the vertices, below which a
-    surface does not shadow itself.
+    One small shadow map per direction, over the sphere about ``centre`` [3] with ``radius`` that holds the vertices;
+    light counts by the cosine with the vertex normal [V, 3], and from all sides for the vertices marked in ``strands``
+    (hair). ``bias`` is the depth, in the unit of the vertices, below which a surface does not shadow itself.
     """
     count = vertices.shape[0]
     reached, total = np.zeros(count, dtype=np.float32), np.zeros(count, dtype=np.float32)
-    low = np.array([vertices[:, k].min() for k in range(3)])
-    high = np.array([vertices[:, k].max() for k in range(3)])
-    centre, radius = (low + high) / 2, np.sqrt(((high - low) ** 2).sum()) / 2
     axes, local = np.empty((3, 3)), np.empty((count, 3), dtype=np.float32)
     for d in range(directions.shape[0]):
         _frame_of(directions[d], axes)

@@ -1,7 +1,8 @@
 """Kernels that give a point of a surface its colour; scalars in, scalars out, so nothing is allocated per pixel.
 
-They are inlined by hand of the decorator: passing arrays through calls per pixel costs a third of the time. The compiler
-of machine code does it (``forceinline``): as numba itself would (``inline``), every copy is typed anew, seconds in all.
+They are inlined by hand of the decorator: passing arrays through calls per pixel costs a third of the time. That is
+left to the compiler of machine code (``forceinline``): as numba itself would do it (``inline``), every copy is typed
+anew, which takes seconds.
 """
 
 from __future__ import annotations
@@ -135,8 +136,8 @@ def _shade_surface(
 ) -> tuple[float, float, float]:
     """Hemisphere light, two broad wrapped lights and a weak highlight; occlusion brightens with the surface colour."""
     up = 0.5 + 0.5 * normal[1]
-    key = _lamp_on_surface(normal, view, specular * openness, gloss, light, KEY_DIRECTION)
-    fill = _lamp_on_surface(normal, view, specular * openness, gloss, light, FILL_DIRECTION)
+    key = _lamp_on_surface(normal, view, specular * openness, gloss, _key_direction(light), light[WRAP])
+    fill = _lamp_on_surface(normal, view, specular * openness, gloss, _fill_direction(light), light[WRAP])
     return _reflect(albedo, openness, (up, 1.0 - up), key, fill, light)
 
 
@@ -146,15 +147,15 @@ def _lamp_on_surface(
     view: tuple[float, float, float],
     specular: float,
     gloss: float,
-    light: np.ndarray,
-    start: int,
+    lamp: tuple[float, float, float],
+    wrap: float,
 ) -> tuple[float, float]:
-    """Diffuse part and highlight of the lamp whose direction starts at column ``start``; its colour is not in them."""
-    cosine, wrap = _dot(light, start, normal), light[WRAP]
+    """Diffuse part and highlight of a lamp in the direction ``lamp``; its colour is not in them."""
+    cosine = _dot(lamp, normal)
     highlight = 0.0
     if specular > 0:
         # A lobe around the half vector, which fades out where the lamp sets.
-        hx, hy, hz = light[start] + view[0], light[start + 1] + view[1], light[start + 2] + view[2]
+        hx, hy, hz = lamp[0] + view[0], lamp[1] + view[1], lamp[2] + view[2]
         half = (normal[0] * hx + normal[1] * hy + normal[2] * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + 1e-20)
         highlight = specular * min(max(cosine * 4.0, 0.0), 1.0) * _lobe(gloss * (half - 1.0))
     return max((cosine + wrap) / (1.0 + wrap), 0.0), highlight
@@ -171,8 +172,8 @@ def _shade_strand(
     light: np.ndarray,
 ) -> tuple[float, float, float]:
     """Hair: light falls across the strand, whichever way its ribbon happens to face (Kajiya and Kay 1989)."""
-    key = _lamp_on_strand(tangent, view, specular, gloss, light, KEY_DIRECTION)
-    fill = _lamp_on_strand(tangent, view, specular, gloss, light, FILL_DIRECTION)
+    key = _lamp_on_strand(tangent, view, specular, gloss, _key_direction(light))
+    fill = _lamp_on_strand(tangent, view, specular, gloss, _fill_direction(light))
     red, green, blue = _reflect(albedo, 1.0, (0.5, 0.5), key, fill, light)
     return openness * red, openness * green, openness * blue
 
@@ -183,22 +184,33 @@ def _lamp_on_strand(
     view: tuple[float, float, float],
     specular: float,
     gloss: float,
-    light: np.ndarray,
-    start: int,
+    lamp: tuple[float, float, float],
 ) -> tuple[float, float]:
     """Diffuse part and highlight of that lamp on a strand along ``tangent``."""
     along_view = tangent[0] * view[0] + tangent[1] * view[1] + tangent[2] * view[2]
-    along_lamp = _dot(light, start, tangent)
+    along_lamp = _dot(lamp, tangent)
     across_view, across_lamp = np.sqrt(max(1.0 - along_view**2, 0.0)), np.sqrt(max(1.0 - along_lamp**2, 0.0))
     # Cosine between the view and the cone of mirrored light; a lamp behind the head gives no highlight.
     cone = across_lamp * across_view - along_lamp * along_view
-    return 0.6 * across_lamp, specular * _lobe(gloss * (cone - 1.0)) * (0.5 + 0.5 * _dot(light, start, view))
+    return 0.6 * across_lamp, specular * _lobe(gloss * (cone - 1.0)) * (0.5 + 0.5 * _dot(lamp, view))
 
 
 @njit(nogil=True, fastmath=True, forceinline=True)
-def _dot(light: np.ndarray, start: int, vector: tuple[float, float, float]) -> float:
-    """Dot product of three columns of the lighting record with a vector."""
-    return light[start] * vector[0] + light[start + 1] * vector[1] + light[start + 2] * vector[2]
+def _key_direction(light: np.ndarray) -> tuple[float, float, float]:
+    """Towards the key light."""
+    return light[KEY_DIRECTION], light[KEY_DIRECTION + 1], light[KEY_DIRECTION + 2]
+
+
+@njit(nogil=True, fastmath=True, forceinline=True)
+def _fill_direction(light: np.ndarray) -> tuple[float, float, float]:
+    """Towards the fill light."""
+    return light[FILL_DIRECTION], light[FILL_DIRECTION + 1], light[FILL_DIRECTION + 2]
+
+
+@njit(nogil=True, fastmath=True, forceinline=True)
+def _dot(a: tuple[float, float, float], b: tuple[float, float, float]) -> float:
+    """Dot product of two vectors."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 @njit(nogil=True, fastmath=True, forceinline=True)
@@ -222,9 +234,13 @@ def _reflect(
 ) -> tuple[float, float, float]:
     """Light that leaves a surface, by the shares of sky and ground and the diffuse part and highlight of both lamps."""
     return (
-        _reflect_channel(albedo[0], openness, around, key, fill, light, 0),
-        _reflect_channel(albedo[1], openness, around, key, fill, light, 1),
-        _reflect_channel(albedo[2], openness, around, key, fill, light, 2),
+        _reflect_channel(albedo[0], openness, around, key, fill, light[SKY], light[GROUND], light[KEY], light[FILL]),
+        _reflect_channel(
+            albedo[1], openness, around, key, fill, light[SKY + 1], light[GROUND + 1], light[KEY + 1], light[FILL + 1]
+        ),
+        _reflect_channel(
+            albedo[2], openness, around, key, fill, light[SKY + 2], light[GROUND + 2], light[KEY + 2], light[FILL + 2]
+        ),
     )
 
 
@@ -235,14 +251,15 @@ def _reflect_channel(
     around: tuple[float, float],
     key: tuple[float, float],
     fill: tuple[float, float],
-    light: np.ndarray,
-    channel: int,
+    sky: float,
+    ground: float,
+    key_light: float,
+    fill_light: float,
 ) -> float:
     """One colour channel of :func:`_reflect`."""
     # Light bounced between folds takes the colour of the surface: a fit by Jimenez et al. 2016.
     a, b, c = 2.0404 * albedo - 0.3324, -4.7951 * albedo + 0.6417, 2.7552 * albedo + 0.6903
     bounced = max(openness, ((openness * a + b) * openness + c) * openness)
-    key_light, fill_light = light[KEY + channel], light[FILL + channel]
-    irradiance = light[SKY + channel] * around[0] + light[GROUND + channel] * around[1]
+    irradiance = sky * around[0] + ground * around[1]
     irradiance += key_light * key[0] + fill_light * fill[0]
     return albedo * irradiance * bounced + key_light * key[1] + fill_light * fill[1]
