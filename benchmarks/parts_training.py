@@ -45,7 +45,7 @@ def training_rows(bench: Bench) -> Iterator[Row]:
             with _library_products():
                 looped = measure_update(bench, preset, root)
                 measured = measure_library(bench, preset, root)
-            precision = "tf32" if bench.scene.device.type == "cuda" else "fp32"
+            precision = _precision(TRAINING[preset], bench.scene.device)
             floor = training_floor_ms(bench.scene.device, *bench.sizes())
             yield Row.of("training iteration", f"{preset}, in the loop", precision, *bench.sizes(), looped, floor)
             yield from _rows(bench, preset, precision, measured)
@@ -59,6 +59,13 @@ def _rows(bench: Bench, what: str, precision: str, measured: Measurement) -> Ite
     yield Row("training without data", what, precision, *bench.sizes(), computed, floor_ms=floor)
     for phase in PHASES:
         yield Row(f"training: {phase}", what, precision, *bench.sizes(), measured.phases_ms[phase])
+
+
+def _precision(config: GaussianTrainingConfig, device: torch.device) -> str:
+    """What products of matrices and convolutions are rounded to; everything else is fp32."""
+    if device.type != "cuda":
+        return "fp32"
+    return "tf32, bf16" if config.convolution_precision == "bfloat16" else "tf32"
 
 
 @contextmanager
