@@ -76,6 +76,8 @@ def show(report: Report, output: Path) -> None:
     if len(curves) == len(SIDES):
         print("\nTo what the baseline has in the end:\n")
         print(comparison_table(curves["library"], curves["baseline"]))
+    for side in report.cut_short():
+        print(f"\n{side}: training was cut short at {curves[side][-1].seconds:.1f} s; its end is not known")
     with open_atomically(output / f"{NAME}.png") as file:
         draw_curves(curves).save(file, "PNG")
 

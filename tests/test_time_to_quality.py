@@ -104,6 +104,18 @@ def test_sides_of_several_commands_come_together_and_other_comparisons_do_not(cu
         module.Report(path, common)
 
 
+def test_a_side_that_was_cut_short_is_not_shown_as_if_it_had_ended(curves, benchmark_module, tmp_path, capsys):
+    module, curve = curves
+    report = module.Report(tmp_path / "report.json", {})
+    report.write("library", {"complete": True}, curve((1, 20.0), (9, 24.0)))
+    report.write("baseline", {"complete": False}, curve((1, 20.0), (5, 21.0)))
+    benchmark_module("time_to_quality").show(report, tmp_path)
+    assert "baseline: training was cut short at 5.0 s" in capsys.readouterr().out
+    report.write("baseline", {"complete": True}, curve((1, 20.0), (9, 23.0)))
+    benchmark_module("time_to_quality").show(report, tmp_path)
+    assert "cut short" not in capsys.readouterr().out
+
+
 def test_the_chart_has_every_curve(curves, benchmark_module):
     _, curve = curves
     chart = benchmark_module("quality_chart")
