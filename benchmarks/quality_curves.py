@@ -166,6 +166,10 @@ class Report:
         sides = self._content["sides"]
         return {name: [Point(**point) for point in sides[name]["curve"]] for name in SIDES if name in sides}
 
+    def cut_short(self) -> list[str]:
+        """Sides whose training did not come to its end: their last points are not what they have in the end."""
+        return [name for name in SIDES if not self._content["sides"].get(name, {}).get("complete", True)]
+
 
 def _read(path: Path, comparison: Mapping[str, Any]) -> dict[str, Any]:
     """The sides in a file whose comparison is the same."""

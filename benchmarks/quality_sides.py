@@ -135,12 +135,20 @@ def warm_up(comparison: Comparison) -> None:
     splat(head.generator(frame.code), coarse_camera(frame.camera, UPSCALE)[0], "auto").sum().backward()
 
 
+def refuse_begun(comparison: Comparison) -> None:
+    """Refuse a run of the library that has begun, before another side is trained for minutes.
+
+    Raises:
+        InputError: the library's folder is there.
+    """
+    folder = Path(comparison.config.runs) / comparison.config.name / "gaussian"
+    if folder.exists():
+        raise InputError(f"{folder}: found a run, expected none: the clock must see all of its training")
+
+
 def train_library(comparison: Comparison, report: Report) -> None:
     """Train the library's head as its command does, and put its curve into the report."""
     config = comparison.config
-    folder = Path(config.runs) / config.name / "gaussian"
-    if folder.exists():
-        raise InputError(f"{folder}: found a run, expected none: the clock must see all of its training")
     frozen = comparison.frozen_expression
     facts: dict[str, Any] = {"config": asdict(config)}
     recorder = _recorder(comparison, "library", report, facts)

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from quality_chart import draw_curves
 from quality_curves import SIDES, Report, comparison_table, curve_table
-from quality_sides import TRAIN, Choices, prepare, warm_up
+from quality_sides import TRAIN, Choices, prepare, refuse_begun, warm_up
 
 from gha.errors import GhaError
 from gha.files import open_atomically
@@ -44,9 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, required=True, help="preset of stage 2")
     parser.add_argument("--sides", nargs="*", choices=SIDES, default=list(SIDES), metavar="SIDE", help="to train now")
     parser.add_argument("--seconds", type=_positive, default=480.0, help="of the baseline's training (480)")
-    parser.add_argument("--steps", type=int, default=0, help="of the baseline, instead of seconds")
+    parser.add_argument("--steps", type=_count, default=0, help="of the baseline, instead of seconds")
     parser.add_argument("--every", type=_positive, default=30.0, help="seconds of training between points (30)")
-    parser.add_argument("--views", type=int, default=24, help="held-out views (24)")
+    parser.add_argument("--views", type=_count, default=24, help="held-out views (24); 0: all")
     parser.add_argument(
         "--baseline-rates",
         choices=("preset", "published"),
@@ -66,6 +66,13 @@ def _positive(text: str) -> float:
     return value
 
 
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, found {text}")
+    return value
+
+
 def show(report: Report, output: Path) -> None:
     """Print the tables of what the report holds and draw it."""
     curves = report.curves()
@@ -76,6 +83,8 @@ def show(report: Report, output: Path) -> None:
     if len(curves) == len(SIDES):
         print("\nTo what the baseline has in the end:\n")
         print(comparison_table(curves["library"], curves["baseline"]))
+    for side in report.cut_short():
+        print(f"\n{side}: training was cut short at {curves[side][-1].seconds:.1f} s; its end is not known")
     with open_atomically(output / f"{NAME}.png") as file:
         draw_curves(curves).save(file, "PNG")
 
@@ -88,6 +97,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         comparison = prepare(choices)
         report = Report(choices.output / f"{NAME}.json", comparison.describe())
+        if "library" in sides:
+            refuse_begun(comparison)
         if sides:
             warm_up(comparison)
         for side in sides:

@@ -104,6 +104,26 @@ def test_sides_of_several_commands_come_together_and_other_comparisons_do_not(cu
         module.Report(path, common)
 
 
+def test_a_side_that_was_cut_short_is_not_shown_as_if_it_had_ended(curves, benchmark_module, tmp_path, capsys):
+    module, curve = curves
+    report = module.Report(tmp_path / "report.json", {})
+    report.write("library", {"complete": True}, curve((1, 20.0), (9, 24.0)))
+    report.write("baseline", {"complete": False}, curve((1, 20.0), (5, 21.0)))
+    benchmark_module("time_to_quality").show(report, tmp_path)
+    assert "baseline: training was cut short at 5.0 s" in capsys.readouterr().out
+    report.write("baseline", {"complete": True}, curve((1, 20.0), (9, 23.0)))
+    benchmark_module("time_to_quality").show(report, tmp_path)
+    assert "cut short" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--steps", "--views"])
+def test_a_count_below_nothing_is_refused(option, benchmark_module, capsys):
+    """With so many steps a training would never end."""
+    with pytest.raises(SystemExit):
+        benchmark_module("time_to_quality").main(["--capture", "x", "--mesh-run", "x", "--config", "x", option, "-5"])
+    assert f"{option}: expected 0 or more, found -5" in capsys.readouterr().err
+
+
 def test_the_chart_has_every_curve(curves, benchmark_module):
     _, curve = curves
     chart = benchmark_module("quality_chart")
@@ -277,5 +297,8 @@ def test_both_sides_improve_and_their_report_is_one(folder, benchmark_module, ca
     assert Image.open(output / "time_to_quality.png").size[1] == 320
     assert main([*common, *keys, "--sides", "library"]) == 1, "a run that has begun is not measured"
     assert "found a run, expected none" in capsys.readouterr().err
+    before = (output / "time_to_quality.json").read_text()
+    assert main([*common, "--steps", "1", *keys, "--sides", "baseline", "library"]) == 1
+    assert (output / "time_to_quality.json").read_text() == before, "nor is the other side trained in vain"
     assert main([*common, *keys, "--sides"]) == 0, "shows what there is"
     assert "| times faster |" in capsys.readouterr().out

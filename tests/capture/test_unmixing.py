@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gha.capture import open_capture
@@ -26,6 +27,27 @@ def test_the_subject_is_found_behind_any_mixture():
     error = np.abs(srgb_to_linear(mixed / 255) - srgb_to_linear(own / 255))
     # Half a byte of the mixture, seen through the coverage, and half a byte of the result.
     assert (error <= 0.5 / 255 * 2.3 * (1 / share + 1)).all()
+
+
+def test_small_pictures_are_as_bright_along_outlines_as_the_whole_made_small():
+    """Dark hair before a bright wall: made small and then solved, or solved and then made small."""
+    rng = np.random.default_rng(2)
+    side, factor = 256, 8
+    own = np.repeat(rng.integers(20, 120, (3, 1, side)), side, 1).astype(np.uint8)
+    plate = np.full_like(own, 190)
+    edge = side * (0.5 + 0.1 * np.sin(np.arange(side) / 9)) + rng.normal(0, 6, side)
+    share = np.clip(edge - np.arange(side)[:, None] + 0.5, 0, 1)[None]
+    mixed = to_bytes(share * srgb_to_linear(own / 255) + (1 - share) * srgb_to_linear(plate / 255))
+
+    def small(pixels):
+        return pixels.reshape(-1, side // factor, factor, side // factor, factor).mean((2, 4))
+
+    image, mask = np.rint(small(mixed)).astype(np.uint8), np.rint(small(255 * share)).astype(np.uint8)
+    unmix(image, mask, np.rint(small(plate)).astype(np.uint8), factor)
+    rim = (mask[0] > 8) & (mask[0] < 247)
+    error = (image * (mask / 255) - small(own * share))[:, rim]
+    assert abs(error.mean()) < 3
+    assert np.sqrt((error**2).mean()) < 5
 
 
 def test_pixels_of_one_kind_stay_as_they_are():
@@ -70,3 +92,25 @@ def test_a_part_of_a_picture_is_unmixed_like_the_whole(root):
     whole = capture.read(frame, camera, lowres="never").image
     part = capture.read(frame, camera, crop=(30, 40, 64, 48)).image
     assert np.array_equal(part.numpy(), whole[..., 40:88, 30:94].numpy())
+
+
+def test_a_capture_read_small_is_unmixed_for_its_size(root):
+    capture = open_capture(root)
+    frame, camera = capture.frame_ids[0], [capture.camera_ids[0]]
+    whole = capture.read(frame, camera)
+    covered = (whole.image[0] * (whole.mask[0] / 255)).reshape(3, 32, 4, 32, 4).mean((2, 4))
+    for size, crop in ((32, None), ((32, 32), (0, 0, 128, 128))):
+        small = capture.read(frame, camera, size, crop=crop)
+        rim = (small.mask[0, 0] > 8) & (small.mask[0, 0] < 247)
+        error = (small.image[0] * (small.mask[0] / 255) - covered)[:, rim]
+        assert abs(error.mean()) < 3
+        assert error.square().mean().sqrt() < 6
+
+
+def test_a_picture_of_the_stage_that_is_written_anew_is_read_anew(root, tmp_path):
+    copy = shutil.copytree(root, tmp_path / "copy")
+    capture = open_capture(copy)
+    frame, camera = capture.frame_ids[0], [capture.camera_ids[0]]
+    before = capture.read(frame, camera).image.clone()
+    Image.new("RGB", (128, 128)).save(copy / "background" / f"image_{camera[0]}.jpg")
+    assert not torch.equal(capture.read(frame, camera).image, before)

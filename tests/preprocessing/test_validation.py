@@ -202,6 +202,10 @@ BREAKS = {
         ),
         r"visible/visible_b.png: found 0 everywhere, which hides every pixel; expected 255",
     ),
+    "picture of the empty stage damaged": (
+        lambda root: ((root / "background").mkdir(), (root / "background/image_b.jpg").write_bytes(b"not a picture")),
+        r"background/image_b.jpg: not a readable picture",
+    ),
     "frames of the same number": (
         lambda root: shutil.copytree(root / "images/0001", root / "images/1"),
         r"images: duplicate ids '0001' and '1'; expected every id once",
@@ -240,6 +244,13 @@ WARNINGS = {
     "blurred picture": (
         lambda root: save(root / "images/0001/image_a.jpg", blurred_noise()),
         r"images/0001/image_a.jpg: found sharpness [\d.]+, expected about [\d.e+]+ as in other frames",
+    ),
+    "picture of the empty stage of another size": (
+        lambda root: (
+            (root / "background").mkdir(),
+            save(root / "background/image_b.jpg", np.ones((5, 5, 3), np.uint8)),
+        ),
+        r"background/image_b.jpg: found 5 x 5 pixels, expected 120 x 96; outlines keep the studio",
     ),
     "a head that grows": (
         lambda root: change_npz(params(root, "0001"), scale=np.array([0.107])),

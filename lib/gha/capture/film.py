@@ -158,7 +158,7 @@ def light_surface(
             light_directions(lighting.shadow_directions),
             surface.strands,
             (low + high) / 2,
-            np.linalg.norm(high - low) / 2,
+            np.sqrt(((high - low) ** 2).sum()) / 2,
             lighting.shadow_resolution,
             np.float32(0.04 * unit),
         )

@@ -25,7 +25,7 @@ class FrameLoader(Iterator[Frame]):
     """Yields the batches of a schedule in order, for ever: batch after batch from ``start_step`` on.
 
     Threads read ahead (decoding releases the interpreter lock, and threads need no fork), each batch straight into the
-    memory that it is handed out in. They never call a compiled kernel, nor a PyTorch operator on pictures: each thread
+    memory that it is handed out in. They never call a parallel kernel, nor a PyTorch operator on pictures: each thread
     would bring its own pool of threads for it, and once OpenMP counts more threads than there are cores, all pools put
     theirs to sleep after every operator. Use it as a context manager, or call :meth:`close`.
 

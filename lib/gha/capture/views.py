@@ -13,7 +13,7 @@ import numpy as np
 from gha.errors import InputError
 
 from . import layout
-from .image_cache import ImageCache
+from .image_cache import ImageCache, Version, file_version
 from .images import Window, decode, fill_visible_everywhere, picture_size
 from .layout import ImageKind
 
@@ -57,7 +57,7 @@ class ViewReader:
         self._sizes: dict[str, tuple[int, int]] = {}
         self._files: dict[tuple, tuple[Path | None, bool]] = {}
         self._plate_files: dict[str, Path | None] = {}
-        self._plates: dict[tuple, np.ndarray] = {}
+        self._plates: dict[tuple, tuple[Version | None, np.ndarray]] = {}
 
     def resolution(self, camera_id: str) -> tuple[int, int]:
         """Height and width of the full-size images of a camera."""
@@ -107,16 +107,18 @@ class ViewReader:
         if plate is not None:
             from .unmixing import unmix  # compiles kernels
 
-            unmix(out.image, out.mask, plate)
+            full_height = full_size[0] if crop is None else crop[3]
+            unmix(out.image, out.mask, plate, full_height / size[0])
 
     def _plate(self, camera_id: str, size: tuple[int, int], crop: Window | None) -> np.ndarray | None:
         """The empty stage seen by a camera [3, H, W]; None where there is no such picture."""
         path, full_size = self._plate_file(camera_id), self.resolution(camera_id)
         if path is None or crop is not None:
             return None if path is None else decode(path, size, full_size, gray=False, window=crop)
-        if (camera_id, size) not in self._plates:
-            self._plates[camera_id, size] = decode(path, size, full_size, gray=False)
-        return self._plates[camera_id, size]
+        version, kept = file_version(path), self._plates.get((camera_id, size))
+        if kept is None or kept[0] != version:
+            kept = self._plates[camera_id, size] = version, decode(path, size, full_size, gray=False)
+        return kept[1]
 
     def _plate_file(self, camera_id: str) -> Path | None:
         """The picture of the empty stage, if it shows the same as the other pictures of the camera."""

@@ -20,7 +20,7 @@ from .validation_opening import open_leniently, picture_sizes, size_problems
 from .validation_report import Validation
 from .validation_statistics import measure_capture
 from .validation_tracking import Tracking, expression_problems, pose_problems, read_tracking
-from .validation_views import View, examine_view, examine_visible_map
+from .validation_views import View, examine_plate, examine_view, examine_visible_map
 
 QUEUE = 64
 
@@ -56,6 +56,7 @@ def validate_capture(
         problems += [*pose_problems(tracking), *expression_problems(tracking)]
     for camera, size in sizes.items():
         problems += examine_visible_map(root, camera, size, pictures)
+        problems += examine_plate(root, camera, size, pictures)
     with tqdm(
         _examine(capture, sizes, tracking, pictures, workers or min(16, os.cpu_count() or 1)),
         total=len(frames) * len(cameras),

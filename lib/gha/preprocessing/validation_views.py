@@ -211,3 +211,18 @@ def examine_visible_map(root: Path, camera: str, size: tuple[int, int], pictures
         text = "found 0 everywhere, which hides every pixel; expected 255 where the sensor recorded"
         view.add("visible map empty", str(path.relative_to(root)), text)
     return view.problems
+
+
+def examine_plate(root: Path, camera: str, size: tuple[int, int], pictures: bool) -> list[Problem]:
+    """Problems of a camera's picture of the empty stage, if there is one; one of another size is not used."""
+    path = layout.with_known_suffix(layout.background_file(root, camera).with_suffix(""))
+    if path is None:
+        return []
+    view, kind = View("", camera), "picture of the empty stage unusable"
+    found = view.attempt(kind, root, lambda: picture_size(path))
+    if found is not None and found != size:
+        text = f"found {found[1]} x {found[0]} pixels, expected {size[1]} x {size[0]}; outlines keep the studio"
+        view.add("picture of the empty stage of another size", str(path.relative_to(root)), text, fatal=False)
+    elif found is not None:
+        view.attempt(kind, root, _reader(path, size, False, pictures))
+    return view.problems
