@@ -86,6 +86,14 @@ def test_a_capture_is_read_without_the_studio_in_its_outlines(root, tmp_path, ca
     assert "another size" in caplog.text
 
 
+def test_a_camera_without_a_picture_of_the_empty_stage_is_told_where_others_have_one(root, tmp_path, caplog):
+    some = shutil.copytree(root, tmp_path / "some")
+    first = open_capture(some).camera_ids[0]
+    (some / "background" / f"image_{first}.jpg").unlink()
+    rim(some)
+    assert f"outlines of camera {first} keep" in caplog.text
+
+
 def test_a_part_of_a_picture_is_unmixed_like_the_whole(root):
     capture = open_capture(root)
     frame, camera = capture.frame_ids[0], [capture.camera_ids[0]]

@@ -123,8 +123,11 @@ class ViewReader:
     def _plate_file(self, camera_id: str) -> Path | None:
         """The picture of the empty stage, if it shows the same as the other pictures of the camera."""
         if camera_id not in self._plate_files:
-            path = layout.with_known_suffix(layout.background_file(self.root, camera_id).with_suffix(""))
-            if path is not None and picture_size(path) != self.resolution(camera_id):
+            stem = layout.background_file(self.root, camera_id).with_suffix("")
+            path = layout.with_known_suffix(stem)
+            if path is None and stem.parent.is_dir():
+                logger.warning("%s.jpg: not found; outlines of camera %s keep what is behind them", stem, camera_id)
+            elif path is not None and picture_size(path) != self.resolution(camera_id):
                 logger.warning("%s: another size than the camera's pictures; outlines keep what is behind them", path)
                 path = None
             self._plate_files[camera_id] = path
