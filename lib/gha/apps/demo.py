@@ -82,7 +82,7 @@ def run_demo(config: DemoConfig) -> Path:
         _timed("train the mesh head", lambda: _train_mesh(mesh)),
         _timed("train the Gaussian head", lambda: train_gaussian(gaussian)),
         _timed("evaluate the mesh head", lambda: _evaluate(run / "mesh", config, images=30, contact_images=0)),
-        _timed("evaluate the Gaussian head", lambda: _evaluate(run / "gaussian", config, images=90, contact_images=8)),
+        _timed("evaluate the Gaussian head", lambda: _evaluate(run / "gaussian", config, images=60, contact_images=8)),
         _timed("reenact beside the truth", lambda: _reenact_beside_truth(run, config)),
         _timed("reenact in orbit", lambda: _reenact_in_orbit(run, config)),
     ]
