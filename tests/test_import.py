@@ -73,3 +73,11 @@ def test_waiting_threads_sleep_soon_unless_the_user_has_said_how_they_wait(given
     script = f"import gha, json, os; print(json.dumps([os.environ.get(name) for name in {variables}]))"
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == expected
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "32"), ({"PILLOW_BLOCKS_MAX": "3"}, "3")])
+def test_pillow_uses_memory_again_unless_the_user_has_said_how_much(given, expected):
+    environment = {name: value for name, value in os.environ.items() if name != "PILLOW_BLOCKS_MAX"} | given
+    script = "import gha.capture, PIL.Image; print(PIL.Image.core.get_blocks_max())"
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected
