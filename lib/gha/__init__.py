@@ -12,8 +12,8 @@ import os
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     os.environ["OMP_WAIT_POLICY"] = "passive"
-# Read once, when Pillow is loaded: so many pieces of up to 16 MB, of pictures that are decoded, are used again. Memory that
-# is handed back after every picture has to be mapped anew, page by page, while all decoding threads wait for one another.
+# Read once, when Pillow is loaded: so many pieces of memory, of up to 16 MB, are kept for the next pictures. What is
+# handed back after every picture has to be mapped anew, page by page, and all threads that decode wait for each other.
 os.environ.setdefault("PILLOW_BLOCKS_MAX", "32")
 
 __version__ = "0.1.0"
