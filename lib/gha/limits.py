@@ -56,6 +56,11 @@ def zero_or_at_least(low: float) -> Limit:
     return Limit(f"0 or at least {low:g}", lambda value, _: value == 0 or value >= low)
 
 
+def zero_or_between(low: float, high: float) -> Limit:
+    """0, which stands for a default, or from ``low`` to ``high``, both included."""
+    return Limit(f"0 or {low:g} to {high:g}", lambda value, _: value == 0 or low <= value <= high)
+
+
 def numbers(count: int, low: float = -math.inf, high: float = math.inf) -> Limit:
     """A list of ``count`` numbers from ``low`` to ``high``."""
     span = "" if math.isinf(low) else f" from {low:g} to {high:g}"

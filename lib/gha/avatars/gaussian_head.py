@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from gha.faces.code import HeadCode
 from gha.geometry import Camera
 from gha.geometry.rotations import axis_angle_to_quaternion, quaternion_multiply
-from gha.limits import Limit, at_least, limited, zero_or_at_least
+from gha.limits import Limit, at_least, limited, zero_or_between
 from gha.networks import DecoderConfig, LayerSizes, SuperResolutionDecoder, build_decoder
 from gha.rendering import Gaussians
 
@@ -38,9 +38,9 @@ _NECK_SLACK = 0.2
     attributes_scale=at_least(0),
     initial_opacity=Limit("more than 0 and less than 1", lambda value, _: 0 < value < 1),
     mouth_points=at_least(0),
-    transfer_edge_mm=zero_or_at_least(0.5),
-    face_edge_mm=zero_or_at_least(0.5),
-    body_edge_mm=zero_or_at_least(0.5),
+    transfer_edge_mm=zero_or_between(0.5, 100),
+    face_edge_mm=zero_or_between(0.5, 100),
+    body_edge_mm=zero_or_between(0.5, 100),
 )
 @dataclass
 class GaussianHeadConfig:
