@@ -81,8 +81,8 @@ def run_demo(config: DemoConfig) -> Path:
         _timed("film a capture", lambda: _film(config)),
         _timed("train the mesh head", lambda: _train_mesh(mesh)),
         _timed("train the Gaussian head", lambda: train_gaussian(gaussian)),
-        _timed("evaluate the mesh head", lambda: _evaluate(run / "mesh", config, images=30, contact_images=0)),
-        _timed("evaluate the Gaussian head", lambda: _evaluate(run / "gaussian", config, images=60, contact_images=8)),
+        _timed("evaluate the mesh head", lambda: _evaluate(run / "mesh", config, "max_images=30", "contact_images=0")),
+        _timed("evaluate the Gaussian head", lambda: _evaluate(run / "gaussian", config)),
         _timed("reenact beside the truth", lambda: _reenact_beside_truth(run, config)),
         _timed("reenact in orbit", lambda: _reenact_in_orbit(run, config)),
     ]
@@ -110,17 +110,9 @@ def _film(config: DemoConfig) -> Path:
     return make_capture(load_face_model("procedural", texture_size=texture_size), config.capture, recipe)
 
 
-def _evaluate(run: Path, config: DemoConfig, images: int, contact_images: int) -> Path:
-    # LPIPS would fetch weights; the demo downloads nothing.
-    return evaluate(
-        EvaluationConfig(
-            run=str(run),
-            device=config.device,
-            perceptual="none",
-            max_images=images,
-            contact_images=contact_images,
-        )
-    )
+def _evaluate(run: Path, config: DemoConfig, *changes: str) -> Path:
+    keys = [f"run={run}", f"device={config.device}", *changes]
+    return evaluate(load_config(EvaluationConfig, _preset("evaluate_demo.yaml"), keys))
 
 
 def _reenact_beside_truth(run: Path, config: DemoConfig) -> Path:
