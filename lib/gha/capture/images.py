@@ -9,6 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from gha.errors import InputError
 
+from .jpeg import decode_jpeg
 from .pixels import copy_pixels
 
 # left, top, width, height in pixels of the full-size image; may reach outside it.
@@ -52,6 +53,9 @@ def decode(
     with _opened(path) as picture:
         _check_size(path, picture, full_size, lowres)
         mode = "L" if gray else "RGB"
+        # Of what the fast decoder finds amiss, Pillow says whether it is damage.
+        if _is_whole_jpeg(picture, size, window) and decode_jpeg(path, out):
+            return out
         if picture.width % 8 == 0 and picture.height % 8 == 0 and window is None:
             # JPEG can decode straight to 1/2, 1/4, 1/8; twice the result leaves the rest to the better filter.
             picture.draft(mode, (2 * width, 2 * height))
@@ -94,6 +98,12 @@ def _check_size(path: Path, picture: Image.Image, full_size: tuple[int, int], lo
             f"{path}: found {picture.width} x {picture.height} pixels, expected {width} x {height}"
             + (" or a smaller copy of the same proportions" if lowres else "")
         )
+
+
+def _is_whole_jpeg(picture: Image.Image, size: tuple[int, int], window: Window | None) -> bool:
+    """Whether all that is asked for is the content of a JPEG file of one or three channels."""
+    whole = window is None and (picture.height, picture.width) == size
+    return whole and picture.format == "JPEG" and picture.mode in ("L", "RGB")
 
 
 def _converted(path: Path, picture: Image.Image, mode: str) -> Image.Image:

@@ -30,6 +30,8 @@ _pointer_of.restype, _pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, 
 
 def copy_pixels(picture: Image.Image, out: np.ndarray) -> None:
     """Copy a picture of mode "L" or "RGB" into ``out``, uint8 [1 or 3, H, W]."""
+    from .channels import split_channels  # compiles kernels
+
     try:
         # Whoever holds these keeps the memory alive.
         capsules = picture.__arrow_c_array__()
@@ -38,7 +40,7 @@ def copy_pixels(picture: Image.Image, out: np.ndarray) -> None:
         pixels = np.asarray(picture)
     else:
         pixels = _view(picture, capsules[1])
-    np.copyto(out, pixels.reshape(*out.shape[1:], -1)[..., : len(out)].transpose(2, 0, 1))
+    split_channels(pixels.reshape(*out.shape[1:], -1), out)
 
 
 def _view(picture: Image.Image, capsule: object) -> np.ndarray:
