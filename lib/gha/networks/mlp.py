@@ -10,6 +10,8 @@ from torch.nn.functional import leaky_relu, linear
 
 from gha.limits import at_least, limited
 
+from .activation import SLOPE, fused_activation
+
 
 @limited(width=at_least(1), layers=at_least(0))
 @dataclass
@@ -67,20 +69,20 @@ class MLP(nn.Module):
                 f"this network takes a condition of size {self.condition_size}; got {condition is not None}"
             )
         hidden = None
-        last = len(self.layers) - 1
-        for index, layer in enumerate(self.layers):
-            hidden = self._layer(index, layer, hidden, points, condition)
-            if index < last:
-                hidden = leaky_relu(hidden, 0.01, inplace=True)
+        for index in range(len(self.layers)):
+            factors, bias = self._layer(index, hidden, points, condition)
+            hidden = _product(factors, bias) if index == len(self.layers) - 1 else _activated(factors, bias)
         if condition is None:
             return hidden
         return hidden.view(*torch.broadcast_shapes(points.shape[:-2], condition.shape[:-1]), *hidden.shape[-2:])
 
     def _layer(
-        self, index: int, layer: nn.Linear, hidden: Tensor | None, points: Tensor, condition: Tensor | None
-    ) -> Tensor:
+        self, index: int, hidden: Tensor | None, points: Tensor, condition: Tensor | None
+    ) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+        """What layer ``index`` multiplies with which weights, and the bias [..., width] that it adds."""
+        layer = self.layers[index]
         if index not in (0, self.skip_layer):
-            return layer(hidden)
+            return [(hidden, layer.weight)], layer.bias
         sizes = [layer.in_features - self.input_size - self.condition_size, self.input_size, self.condition_size]
         of_hidden, of_points, of_condition = layer.weight.split(sizes, dim=1)
         bias = layer.bias
@@ -88,16 +90,31 @@ class MLP(nn.Module):
             bias = linear(condition, of_condition, bias)
             if bias.numel() == layer.out_features:  # one condition for all points: it is the bias of a single product
                 bias = bias.view(-1)
-        out = linear(points, of_points, bias) if bias.dim() == 1 else linear(points, of_points) + bias[..., None, :]
-        if hidden is None:
-            return out
         # A second product costs less than a copy of both inputs side by side, whose gradient is taken apart again.
-        return out + linear(hidden, of_hidden)
+        return [(points, of_points)] + ([] if hidden is None else [(hidden, of_hidden)]), bias
 
     @property
     def last_layer(self) -> nn.Linear:
         """The output layer, for callers that want another initialisation."""
         return self.layers[-1]
+
+
+def _product(factors: list[tuple[Tensor, Tensor]], bias: Tensor | None) -> Tensor:
+    """Sum of the products of inputs [..., N, .] with weights, plus a bias [..., width]."""
+    (x, weight), *others = factors
+    one = bias is None or bias.dim() == 1
+    out = linear(x, weight, bias) if one else linear(x, weight) + bias[..., None, :]
+    for x, weight in others:
+        out = out + linear(x, weight)
+    return out
+
+
+def _activated(factors: list[tuple[Tensor, Tensor]], bias: Tensor) -> Tensor:
+    """LeakyReLU of the same."""
+    fused = fused_activation(bias.device) if bias.dim() == 1 else None
+    if fused is not None:
+        return fused(_product(factors, None), bias)
+    return leaky_relu(_product(factors, bias), SLOPE, inplace=True)
 
 
 def initialize_near_zero(mlp: MLP, scale: float = 0.01) -> None:
