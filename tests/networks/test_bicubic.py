@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from gha.networks.bicubic import enlarge_bicubic
+from gha.networks.bicubic import _Interpolation, enlarge_bicubic
 
 
 def reference(images):
@@ -32,3 +32,13 @@ def test_what_inference_has_kept_may_be_trained_with():
     images = torch.rand(1, 1, 11, 13, requires_grad=True)
     enlarge_bicubic(images, 4).sum().backward()
     assert images.grad is not None
+
+
+def test_the_gradient_that_gpus_take_is_that_of_interpolation():
+    images = torch.rand(2, 4, 16, 20, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(2, 4, 64, 80, dtype=torch.float64)
+    enlarged = _Interpolation.apply(images, 4)
+    assert torch.equal(enlarged, reference(images))
+    expected = torch.autograd.grad((reference(images) * weights).sum(), images)[0]
+    found = torch.autograd.grad((enlarged * weights).sum(), images)[0]
+    torch.testing.assert_close(found, expected, atol=3e-6, rtol=1e-6)

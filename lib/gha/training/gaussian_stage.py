@@ -180,8 +180,6 @@ class GaussianStage:
 
     def _decode(self, features: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """Decode splats [M, C, h, w] and alpha [M, 1, h, w]."""
-        if features.is_cuda:  # as convolutions are fastest there
-            features = features.contiguous(memory_format=torch.channels_last)
         with self._convolving(features.device):
             color, fine_alpha = self.head.decode(features, alpha)
         return color.float(), fine_alpha.float()

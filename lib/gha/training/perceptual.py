@@ -30,6 +30,8 @@ class PerceptualDistance(nn.Module):
         smallest = min(truth.shape[-2:])
         if smallest < _SMALLEST_SIDE:
             raise ValueError(f"LPIPS needs images of at least {_SMALLEST_SIDE} pixels, got {list(truth.shape[-2:])}")
+        if truth.is_cuda:  # as convolutions are fastest there
+            prediction, truth = (x.contiguous(memory_format=torch.channels_last) for x in (prediction, truth))
         return self.network(prediction, truth, normalize=True).flatten(1).mean(1)
 
 

@@ -107,6 +107,7 @@ class Update:
         for optimizer in self._stage.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         if self._memory is None:
+            torch.cuda.empty_cache()  # what steps of before had has no use any more
             self._memory = _first_graph(self._device)
         graph = torch.cuda.CUDAGraph()
         # Without the context manager of torch, which empties the cache and collects garbage each time. What other
