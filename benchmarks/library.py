@@ -26,11 +26,11 @@ logger = logging.getLogger(__name__)
 
 PRESETS: dict[str, tuple[FieldsConfig, GaussianHeadConfig]] = {
     "default": (FieldsConfig(), GaussianHeadConfig()),
+    "bilinear decoder": (FieldsConfig(), GaussianHeadConfig(decoder=DecoderConfig(upsampling="bilinear"))),
     "preset original": (
         FieldsConfig(body=False, pose_deform_scale=0.3, color_activation="original"),
         GaussianHeadConfig(latents=False, decoder=ORIGINAL_DECODER),
     ),
-    "pixel shuffle": (FieldsConfig(), GaussianHeadConfig(decoder=DecoderConfig(upsampling="pixel_shuffle"))),
     "light decoder": (FieldsConfig(), GaussianHeadConfig(decoder=DecoderConfig(upsampling="light"))),
 }
 DECODERS = {name: head.decoder for name, (_, head) in PRESETS.items()}

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 from baseline import Generator, Trainer, render_frame
@@ -42,6 +43,7 @@ class Bench:
         forms: for playback, by name, beside what was trained.
         backends: of splatting alone, by name; empty: all that work on the device.
         workers: threads of the library's loader.
+        capture: recording that it reads beside those made for the purpose, or None.
     """
 
     scene: Scene
@@ -51,6 +53,7 @@ class Bench:
     forms: tuple[str, ...]
     backends: tuple[str, ...]
     workers: int
+    capture: Path | None = None
 
     def playbacks(self, head: GaussianHead, name: str) -> Iterator[tuple[str, str, PlaybackHead]]:
         """Label, precision and head of every form for playback that is asked for, one after the other."""

@@ -16,7 +16,7 @@ from library import build_head
 from parts_inference import Bench
 from rows import ORIGINAL, Row
 from scene import FRAMES, recording
-from timing import PHASES, Clock, Measurement, PhaseHooks, measure_training
+from timing import PHASES, Clock, Measurement, PhaseHooks, measure_training, peak_gib
 from torch import Tensor
 
 from gha.avatars import Posed
@@ -31,11 +31,13 @@ from gha.training.update import Update
 
 TRAINING = {
     "default": GaussianTrainingConfig(),
-    "pixel shuffle": GaussianTrainingConfig(),
+    "bilinear decoder": GaussianTrainingConfig(),
     "preset original": GaussianTrainingConfig(background="white", loss=GaussianLossWeights(alpha=0.0)),
 }
 CONSTANT_MAPS_ONLY = 1024  # bytes of cache: visible maps that are one value everywhere fit, pictures do not
 SAMPLES = 16
+LOADER_WARMUP = 3  # times as many before: pictures of the empty stage are decoded once
+_UNTIL_RECORDED = 5  # steps after which one has been recorded, if any is
 
 
 def training_rows(bench: Bench) -> Iterator[Row]:
@@ -107,10 +109,16 @@ def measure_library(bench: Bench, preset: str, root: Path) -> Measurement:
 
 def measure_update(bench: Bench, preset: str, root: Path) -> Measurement:
     """The same as the training loop does it: where the back end allows it, recorded once and replayed."""
-    update, steps = Update(_library_stage(bench, preset), bench.scene.device), count()
+    device = bench.scene.device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    update, steps = Update(_library_stage(bench, preset), device), count()
     update.renew(anew=True)
     with library_loader(bench, root) as frames:
-        return bench.stopwatch.measure(lambda: update(next(frames), next(steps)))
+        for _ in range(_UNTIL_RECORDED):
+            update(next(frames), next(steps))
+        peak = peak_gib(device)  # a replayed step allocates nothing: its memory was reserved when it was recorded
+        return replace(bench.stopwatch.measure(lambda: update(next(frames), next(steps))), peak_gib=peak)
 
 
 def _library_stage(bench: Bench, preset: str) -> GaussianStage:
@@ -146,12 +154,12 @@ def _tensors(output: Posed | Gaussians) -> list[Tensor]:
     return [gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.features]
 
 
-def library_loader(bench: Bench, root: Path) -> FrameLoader:
+def library_loader(bench: Bench, root: Path, resolution: int | None = None) -> FrameLoader:
     """One view per step, decoded anew each time; only maps that are constant stay in memory."""
     capture = open_capture(root)
     schedule = SampleSchedule(0, capture.frame_ids, capture.camera_ids)
     pin = bench.scene.device.type == "cuda"
-    return FrameLoader(capture, schedule, None, 0, bench.workers, CONSTANT_MAPS_ONLY, pin)
+    return FrameLoader(capture, schedule, resolution, 0, bench.workers, CONSTANT_MAPS_ONLY, pin)
 
 
 def loader_rows(bench: Bench) -> Iterator[Row]:
@@ -163,6 +171,9 @@ def loader_rows(bench: Bench) -> Iterator[Row]:
             yield _loader_row(bench, ORIGINAL, "fp32", lambda: next(samples))
     with recording(bench.scene.resolution, original=False) as root, library_loader(bench, root) as frames:
         yield _loader_row(bench, f"{bench.workers} threads, our files", "uint8", lambda: next(frames))
+    if bench.capture is not None:
+        with library_loader(bench, bench.capture, bench.scene.resolution) as frames:
+            yield _loader_row(bench, f"{bench.workers} threads, {bench.capture}", "uint8", lambda: next(frames))
 
 
 def _loader_row(bench: Bench, what: str, precision: str, draw: Callable[[], object]) -> Row:
@@ -174,6 +185,6 @@ def _loader_row(bench: Bench, what: str, precision: str, draw: Callable[[], obje
             draw()
 
     stopwatch = replace(bench.stopwatch, device=torch.device("cpu"), repeats=max(1, bench.stopwatch.repeats // 10))
-    measured = replace(stopwatch, warmup=1).measure(draw_all)
+    measured = replace(stopwatch, warmup=LOADER_WARMUP).measure(draw_all)
     each = replace(measured, total_ms=measured.total_ms / samples, least_ms=measured.least_ms / samples)
     return Row.of("loader", what, precision, bench.scene.resolution, None, each, per_second=True)

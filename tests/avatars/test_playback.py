@@ -22,6 +22,7 @@ HEADS = {
         {"body": False, "color_activation": "original", "bounded_deformation": False},
         {"latents": False, "scale_with_head": False, "decoder": replace(ORIGINAL_DECODER, capacity=2)},
     ),
+    "bilinear": ({}, {"decoder": DecoderConfig(capacity=2, upsampling="bilinear")}),
     "pose in expression": (
         {"pose_in_expression_networks": True, "blend_metric": "distance", "blend_near": 0.3, "blend_far": 0.5},
         {"decoder": DecoderConfig(capacity=2, upsampling="light")},

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import interpolate
@@ -5,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gha.networks import ORIGINAL_DECODER, DecoderConfig, build_decoder
 
-BILINEAR = DecoderConfig(capacity=4)
+BILINEAR = DecoderConfig(capacity=4, upsampling="bilinear")
 SHUFFLE = DecoderConfig(capacity=4, upsampling="pixel_shuffle")
 LIGHT = DecoderConfig(capacity=4, upsampling="light")
 
@@ -29,7 +31,7 @@ def test_original_has_the_released_number_of_parameters():
     assert sum(p.numel() for p in decoder.parameters()) == 322_659
 
 
-@pytest.mark.parametrize("config", [DecoderConfig(capacity=4), SHUFFLE, LIGHT, ORIGINAL_DECODER])
+@pytest.mark.parametrize("config", [BILINEAR, SHUFFLE, LIGHT, ORIGINAL_DECODER])
 def test_output_is_four_times_as_large(config):
     color, alpha = trained_looking(config)(*inputs(8))
     assert color.shape == (1, 3, 32, 32)
@@ -38,7 +40,7 @@ def test_output_is_four_times_as_large(config):
 
 
 @pytest.mark.parametrize(
-    "config", [DecoderConfig(capacity=4), DecoderConfig(capacity=4, residual=False), SHUFFLE, LIGHT]
+    "config", [BILINEAR, SHUFFLE, LIGHT, *(replace(config, residual=False) for config in (BILINEAR, SHUFFLE, LIGHT))]
 )
 def test_decoding_a_crop_is_cropping_the_decoded(config):
     decoder = trained_looking(config)
@@ -62,7 +64,7 @@ def test_instance_norm_makes_a_pixel_depend_on_the_whole_frame():
     assert (original(features, alpha)[0][corner] - original(changed, alpha)[0][corner]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("config", [DecoderConfig(capacity=4), SHUFFLE, LIGHT])
+@pytest.mark.parametrize("config", [BILINEAR, SHUFFLE, LIGHT])
 def test_residual_decoder_starts_as_enlarged_coarse_picture(config):
     decoder = build_decoder(5, config).double()
     features, alpha = inputs(8)
@@ -93,7 +95,7 @@ def test_pixel_shuffle_tells_the_pixels_of_one_splat_pixel_apart():
     """What bilinear enlargement cannot: neighbours that differ although the features are the same everywhere."""
     features, alpha = (torch.full((1, channels, 12, 12), 0.5, dtype=torch.float64) for channels in (5, 1))
     blocks = {}
-    for config in (DecoderConfig(capacity=4), SHUFFLE):
+    for config in (BILINEAR, SHUFFLE):
         blocks[config.upsampling] = trained_looking(config)(features, alpha)[0][0, 0, 24:28, 24:28]
     assert blocks["bilinear"].std() < 1e-9
     assert blocks["pixel_shuffle"].std() > 1e-3
@@ -120,3 +122,13 @@ def test_light_does_an_eighth_of_the_arithmetic():
             decoder(torch.rand(1, 32, 16, 16), torch.rand(1, 1, 16, 16))
         counts[upsampling] = counter.get_total_flops()
     assert counts["light"] < counts["bilinear"] / 8
+
+
+def test_channels_last_go_through_a_shuffle_as_they_are():
+    torch.manual_seed(0)
+    decoder = build_decoder(5, SHUFFLE)
+    x = torch.randn(2, 6, 8, 12)
+    first = decoder.hidden(x)
+    last = decoder.hidden(x.contiguous(memory_format=torch.channels_last))
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(last, first, atol=1e-5, rtol=1e-5)

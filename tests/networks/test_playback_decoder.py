@@ -5,10 +5,10 @@ from gha.networks import ORIGINAL_DECODER, DecoderConfig, build_decoder
 from gha.networks.playback_decoder import PlaybackDecoder
 
 CONFIGS = {
-    "bilinear": DecoderConfig(capacity=4),
-    "bilinear without residual": DecoderConfig(capacity=4, residual=False),
-    "normalised": DecoderConfig(capacity=4, normalization="instance"),
-    "aligned": DecoderConfig(capacity=4, align_corners=True),
+    "bilinear": DecoderConfig(capacity=4, upsampling="bilinear"),
+    "bilinear without residual": DecoderConfig(capacity=4, upsampling="bilinear", residual=False),
+    "normalised": DecoderConfig(capacity=4, upsampling="bilinear", normalization="instance"),
+    "aligned": DecoderConfig(capacity=4, upsampling="bilinear", align_corners=True),
     "original": ORIGINAL_DECODER,
     "pixel shuffle": DecoderConfig(capacity=4, upsampling="pixel_shuffle"),
     "light": DecoderConfig(capacity=4, upsampling="light"),

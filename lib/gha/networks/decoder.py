@@ -27,20 +27,22 @@ class DecoderConfig:
 
     capacity: int = 32
     """Channels of the layers at the largest size there is; others have up to eight times as many."""
-    upsampling: Literal["bilinear", "pixel_shuffle", "light"] = "bilinear"
-    """"bilinear" (the original), "pixel_shuffle": no layer works at full size, or "light": the same with narrower
-    layers, an eighth of the arithmetic of "bilinear"."""
+    upsampling: Literal["bilinear", "pixel_shuffle", "light"] = "pixel_shuffle"
+    """"pixel_shuffle": no layer works at full size, "light": the same with narrower layers, an eighth of the arithmetic
+    of the original's, or "bilinear" (the original)."""
     normalization: Literal["none", "instance"] = "none"
-    """"none", or "instance" as in the original (makes the output depend on the whole frame)."""
+    """"none", or "instance" as in the original (makes the output depend on the whole frame; bilinear only)."""
     align_corners: bool = False
-    """Interpolation grid of the two upsamplings; the original aligns corners, which breaks crop equivariance."""
+    """Interpolation grid of bilinear upsampling; the original aligns corners, which breaks crop equivariance."""
     residual: bool = True
     """Predict a correction of the enlarged coarse colour and alpha, rather than colour from nothing."""
     predict_alpha: bool = True
     """Decode alpha too; without it (the original) the decoder paints its training background and alpha is enlarged."""
 
 
-ORIGINAL_DECODER = DecoderConfig(normalization="instance", align_corners=True, residual=False, predict_alpha=False)
+ORIGINAL_DECODER = DecoderConfig(
+    upsampling="bilinear", normalization="instance", align_corners=True, residual=False, predict_alpha=False
+)
 
 SHUFFLE_WIDTHS = {"pixel_shuffle": (4, 8, 2), "light": (2, 2, 1)}
 """Channels, in capacities: of two layers at the size of the splats, of a third (shuffled to a quarter as many at twice
@@ -89,7 +91,10 @@ class SuperResolutionDecoder(nn.Module, ABC):
         Returns:
             Premultiplied colour [B, 3, 4h, 4w] and alpha [B, 1, 4h, 4w]; alpha in [0, 1], colour unclamped.
         """
-        details = self.details(decoder_input(features, alpha, self.config))
+        x = decoder_input(features, alpha, self.config)
+        if x.is_cuda:  # as convolutions are fastest there
+            x = x.contiguous(memory_format=torch.channels_last)
+        details = self.details(x)
         return finish_picture(details, features, alpha, self.config)
 
 
@@ -166,7 +171,7 @@ class ShuffleDecoder(SuperResolutionDecoder):
         inputs, outputs = _channels(feature_channels, config)
         coarse, shuffled, fine = (config.capacity * width for width in SHUFFLE_WIDTHS[config.upsampling])
         self.block_1 = DoubleConvolution(inputs, coarse, "none")
-        self.block_2 = nn.Sequential(_convolution(coarse, shuffled), nn.PixelShuffle(2), nn.ReLU(inplace=True))
+        self.block_2 = nn.Sequential(_convolution(coarse, shuffled), _PixelShuffle(), nn.ReLU(inplace=True))
         self.block_3 = nn.Sequential(_convolution(shuffled // 4, fine), nn.ReLU(inplace=True))
         self.output = _convolution(fine, 4 * outputs)
         _silence(self.output, config)
@@ -178,6 +183,22 @@ class ShuffleDecoder(SuperResolutionDecoder):
     def hidden(self, x: Tensor) -> Tensor:
         """What the last layer sees, at twice the size of the splats."""
         return self.block_3(self.block_2(self.block_1(x)))
+
+
+class _PixelShuffle(nn.Module):
+    """PyTorch's pixel shuffle by two, but the result lies in memory as its input does.
+
+    PyTorch's has channels first whatever it is given, which on a GPU every convolution behind it has to turn around.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From [B, 4C, h, w] to [B, C, 2h, 2w]."""
+        if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+            return pixel_shuffle(x, 2)
+        batch, channels, height, width = x.shape
+        pixels = x.permute(0, 2, 3, 1).unflatten(-1, (channels // 4, 2, 2))
+        rows = pixels.permute(0, 1, 4, 2, 5, 3).reshape(batch, 2 * height, 2 * width, channels // 4)
+        return rows.permute(0, 3, 1, 2)
 
 
 class DoubleConvolution(nn.Sequential):
