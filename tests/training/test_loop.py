@@ -1,4 +1,5 @@
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from gha.capture.frame import Frame
 from gha.errors import CheckpointError, TrainingError
 from gha.faces.code import HeadCode
 from gha.geometry import Camera
-from gha.training.checkpoint import list_checkpoints
+from gha.training import loop
+from gha.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from gha.training.loop import restore, train
 from gha.training.run_folder import RunFolder
 from gha.training.sample import Sample
@@ -152,16 +154,48 @@ def test_what_is_kept_is_renewed_at_the_start_now_and_then_and_after_saving(tmp_
     assert stage.renewals == [(0, True), (20, False), (30, True), (40, False)]
 
 
-def test_who_watches_is_called_after_every_step_and_after_its_checkpoint(tmp_path):
+def test_who_watches_is_called_after_every_step(tmp_path):
     seen = []
 
     def watch(stage, finished):
-        seen.append((finished, len(stage.seen), [path.name for path in list_checkpoints(tmp_path / "checkpoints")]))
+        seen.append((finished, len(stage.seen)))
 
     with RunFolder(tmp_path) as folder:
         train(LineStage(), frames(), LoopConfig(steps=3, preview_every=0, checkpoint_every=2), folder, CPU, watch=watch)
-    assert seen == [
-        (1, 1, []),
-        (2, 2, ["step_00000002"]),
-        (3, 3, ["step_00000002", "step_00000003"]),
-    ]
+    assert seen == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_a_checkpoint_is_of_its_step_however_late_it_is_written(tmp_path, monkeypatch):
+    """Training goes on while it is being written."""
+    went_on, weights = threading.Event(), {}
+
+    def save_late(folder, step, tensors, *args, **options):
+        if step == 2:
+            assert went_on.wait(30)
+        return save_checkpoint(folder, step, tensors, *args, **options)
+
+    def watch(stage, finished):
+        weights[finished] = stage.modules["line"].weight.detach().clone()
+        if finished == 3:
+            went_on.set()
+
+    monkeypatch.setattr(loop, "save_checkpoint", save_late)
+    config = LoopConfig(steps=4, preview_every=0, checkpoint_every=2)
+    with RunFolder(tmp_path) as folder:
+        train(LineStage(), frames(), config, folder, CPU, watch=watch)
+    assert not torch.equal(weights[2], weights[3])
+    for path in list_checkpoints(tmp_path / "checkpoints"):
+        checkpoint = load_checkpoint(path)
+        assert torch.equal(checkpoint.tensors["line"]["weight"], weights[checkpoint.step])
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_training_with_the_reason(tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise CheckpointError("the disk is full")
+
+    monkeypatch.setattr(loop, "save_checkpoint", fail)
+    config = LoopConfig(steps=50, preview_every=0, checkpoint_every=10)
+    stage = LineStage()
+    with RunFolder(tmp_path) as folder, pytest.raises(CheckpointError, match="the disk is full"):
+        train(stage, frames(), config, folder, CPU)
+    assert len(stage.seen) <= 30

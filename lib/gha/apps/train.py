@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,6 +30,9 @@ from .training_config import GaussianRunConfig, MeshRunConfig
 from .training_run import TrainingRun, open_training_run
 
 logger = logging.getLogger(__name__)
+
+_SWITCH_INTERVAL = 1e-4
+"""Seconds after which a thread hands over the interpreter: less than a tenth of a step of training on a GPU."""
 
 
 def train_mesh(config: MeshRunConfig) -> Path:
@@ -138,6 +142,8 @@ def _run(stage: Stage, run: TrainingRun, watch: Watch | None = None) -> None:
         # Networks run their products in TF32 and choose their convolutions by trial; geometry is elementwise.
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True
+        # The loop must not wait for threads that read ahead; by default they hand over the interpreter after 5 ms only.
+        sys.setswitchinterval(_SWITCH_INTERVAL)
     with run.processes.together():
         restore(stage, run.folder, run.device)
     if stage.finished_steps >= loop.steps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -114,8 +115,11 @@ class Capture:
         chosen = [self.camera(camera_id, frame_id) for camera_id in camera_ids]
         if crop is not None:
             chosen = [camera.crop(*crop) for camera in chosen]
-        chosen = [camera.resize(width, height) for camera in chosen]
-        return Camera(torch.stack([c.w2c for c in chosen]), torch.stack([c.K for c in chosen]), width, height)
+        if len({(camera.width, camera.height) for camera in chosen}) > 1:
+            chosen = [camera.resize(width, height) for camera in chosen]
+        first = chosen[0]
+        together = replace(first, w2c=torch.stack([c.w2c for c in chosen]), K=torch.stack([c.K for c in chosen]))
+        return together.resize(width, height)
 
     def output_size(self, camera_ids: Sequence[str], size: Size, crop: Window | None = None) -> tuple[int, int]:
         """Height and width that ``size`` stands for: both, the longer side, or None for the size of image or crop."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -60,9 +61,14 @@ class SampleSchedule:
 
     def _item(self, position: int) -> tuple[str, tuple[str, ...]]:
         epoch, index = divmod(position, len(self.frames))
-        frame = self.frames[random_order(len(self.frames), self.seed, _FRAME_STREAM, epoch)[index]]
+        frame = self.frames[_frame_order(len(self.frames), self.seed, epoch)[index]]
         order = random_order(len(self.cameras), self.seed, _CAMERA_STREAM, position)
         return frame, tuple(self.cameras[i] for i in order[: self.views_per_frame])
+
+
+@lru_cache(maxsize=4)
+def _frame_order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return random_order(count, seed, _FRAME_STREAM, epoch)
 
 
 def random_order(count: int, *key: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from .processes import ALONE, Processes
 from .run_folder import RunFolder
 from .stage import LoopConfig, Stage
 from .update import Update
+from .writing import BackgroundWriter
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ def train(
     base_rates = {name: [float(g["lr"]) for g in opt.param_groups] for name, opt in stage.optimizers.items()}
     update = Update(stage, device, processes)
     saved = True
-    with StopRequest() as stop, _progress(stage, config, processes) as bar:
+    with StopRequest() as stop, BackgroundWriter() as writer, _progress(stage, config, processes) as bar:
         for step in range(start, config.steps, processes.count):
             if saved or stage.renews(step // processes.count):
                 update.renew(anew=saved)
@@ -83,30 +85,40 @@ def train(
             if reports:
                 _report(terms, finished, folder, bar, processes)
             if previews and processes.leads:
-                folder.save_preview(finished, stage.preview(frame.to(device)))
+                writer.write(partial(folder.save_preview, finished, stage.preview(frame.to(device))))
             if saved:
-                save(stage, folder, config, processes)
+                save(stage, folder, config, writer, processes)
             if watch is not None:
                 watch(stage, finished)
             if stopping:
                 logger.warning("stopped on request after step %d; run the same command to continue", finished)
                 break
+        with processes.together():
+            writer.finish()
     return stage.finished_steps
 
 
-def save(stage: Stage, folder: RunFolder, config: LoopConfig, processes: Processes = ALONE) -> None:
-    """Write a checkpoint of the stage's modules and optimisers; the other processes wait for the leading one."""
+def save(
+    stage: Stage, folder: RunFolder, config: LoopConfig, writer: BackgroundWriter, processes: Processes = ALONE
+) -> None:
+    """Copy the stage's modules and optimisers and begin to write them; the other processes wait for the leading one."""
     with processes.together():
         if processes.leads:
-            _write_checkpoint(stage, folder, config)
+            writer.write(_checkpoint_writing(stage, folder, config))
 
 
-def _write_checkpoint(stage: Stage, folder: RunFolder, config: LoopConfig) -> None:
+def _checkpoint_writing(stage: Stage, folder: RunFolder, config: LoopConfig) -> Callable[[], object]:
+    """What writes a checkpoint of the stage as it is now."""
     tensors = {name: module.state_dict() for name, module in stage.modules.items()}
     for name, optimizer in stage.optimizers.items():
         tensors[f"optimizer_{name}"] = flatten_optimizer_state(optimizer, _named_parameters(stage))
+    copies = {
+        group: {key: x.detach().to("cpu", copy=True) for key, x in named.items()} for group, named in tensors.items()
+    }
     metadata = {"method": stage.method, **stage.metadata()}
-    save_checkpoint(folder.checkpoints, stage.finished_steps, tensors, metadata, keep=config.keep_checkpoints)
+    return partial(
+        save_checkpoint, folder.checkpoints, stage.finished_steps, copies, metadata, keep=config.keep_checkpoints
+    )
 
 
 def restore(stage: Stage, folder: RunFolder, device: torch.device) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 def to_uint8(image: Tensor) -> np.ndarray:
     """[3, H, W] or [1, H, W] in [0, 1] to [H, W, 3] uint8; values outside are clamped, NaN shows as black."""
-    image = torch.nan_to_num(image.detach().float()).clamp(0, 1).cpu()
-    return (image.expand(3, -1, -1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).numpy()
+    image = torch.nan_to_num(image.detach().float()).clamp(0, 1)
+    return (image * 255 + 0.5).to(torch.uint8).expand(3, -1, -1).permute(1, 2, 0).cpu().numpy()
 
 
 def picture_row(images: Sequence[Tensor]) -> np.ndarray:
