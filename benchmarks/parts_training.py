@@ -109,8 +109,7 @@ def measure_library(bench: Bench, preset: str, root: Path) -> Measurement:
 
 
 def measure_update(bench: Bench, preset: str, root: Path) -> Measurement:
-    """The same as the training loop does it: where the back end allows it recorded once and replayed, and no step waits
-    for the one before."""
+    """The same as the loop does it: where possible recorded once and replayed, and no step waits for the one before."""
     device = bench.scene.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

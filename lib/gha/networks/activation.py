@@ -1,4 +1,4 @@
-"""The activation of hidden layers, and where a GPU does it faster."""
+"""A bias and the activation behind it, where a GPU does both at once."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-SLOPE = 0.01
-"""Of LeakyReLU below zero."""
+FusedActivation = Callable[[Tensor, Tensor, float, bool], Tensor]
+"""LeakyReLU of products plus a bias [C], in place, given its slope below zero and whether channels are the dimension
+of pixels [B, C, h, w] in channels-last memory, or else the last one."""
 
 
 @functools.cache
-def fused_activation(device: torch.device) -> Callable[[Tensor, Tensor], Tensor] | None:
-    """LeakyReLU of products [..., C] plus a bias [C] by a kernel of ours, in place; None where there is none.
+def fused_activation(device: torch.device) -> FusedActivation | None:
+    """A kernel of ours; None where there is none.
 
-    Without it a layer adds its bias itself, in the product, before PyTorch's LeakyReLU.
+    Without it a layer adds its bias itself, before PyTorch's activation.
     """
     if device.type != "cuda":
         return None

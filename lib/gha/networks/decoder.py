@@ -8,10 +8,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pixel_shuffle
+from torch.nn.functional import conv2d, interpolate, pixel_shuffle, relu
 
 from gha.limits import Limit, limited
 
+from .activation import fused_activation
 from .bicubic import enlarge_bicubic
 
 
@@ -171,8 +172,8 @@ class ShuffleDecoder(SuperResolutionDecoder):
         inputs, outputs = _channels(feature_channels, config)
         coarse, shuffled, fine = (config.capacity * width for width in SHUFFLE_WIDTHS[config.upsampling])
         self.block_1 = DoubleConvolution(inputs, coarse, "none")
-        self.block_2 = nn.Sequential(_convolution(coarse, shuffled), _PixelShuffle(), nn.ReLU(inplace=True))
-        self.block_3 = nn.Sequential(_convolution(shuffled // 4, fine), nn.ReLU(inplace=True))
+        self.block_2 = nn.Sequential(_convolution(coarse, shuffled))
+        self.block_3 = nn.Sequential(_convolution(shuffled // 4, fine))
         self.output = _convolution(fine, 4 * outputs)
         _silence(self.output, config)
 
@@ -182,23 +183,8 @@ class ShuffleDecoder(SuperResolutionDecoder):
 
     def hidden(self, x: Tensor) -> Tensor:
         """What the last layer sees, at twice the size of the splats."""
-        return self.block_3(self.block_2(self.block_1(x)))
-
-
-class _PixelShuffle(nn.Module):
-    """PyTorch's pixel shuffle by two, but the result lies in memory as its input does.
-
-    PyTorch's has channels first whatever it is given, which on a GPU every convolution behind it has to turn around.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """From [B, 4C, h, w] to [B, C, 2h, 2w]."""
-        if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
-            return pixel_shuffle(x, 2)
-        batch, channels, height, width = x.shape
-        pixels = x.permute(0, 2, 3, 1).unflatten(-1, (channels // 4, 2, 2))
-        rows = pixels.permute(0, 1, 4, 2, 5, 3).reshape(batch, 2 * height, 2 * width, channels // 4)
-        return rows.permute(0, 3, 1, 2)
+        x = activated(self.block_2[0], self.block_1(x), to_pixels=True)
+        return activated(self.block_3[0], x)
 
 
 class DoubleConvolution(nn.Sequential):
@@ -213,6 +199,39 @@ class DoubleConvolution(nn.Sequential):
                 layers.append(nn.InstanceNorm2d(out_channels))
             layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)
+        self.normalized = normalization != "none"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From [B, in_channels, h, w] to [B, out_channels, h, w]."""
+        if self.normalized:
+            return super().forward(x)
+        for convolution in list(self)[::2]:
+            x = activated(convolution, x)
+        return x
+
+
+def activated(convolution: nn.Conv2d, x: Tensor, to_pixels: bool = False) -> Tensor:
+    """ReLU of a convolution of x [B, C, h, w]; with ``to_pixels`` four channels become the four pixels of a pixel."""
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    fused = fused_activation(x.device) if last else None
+    if fused is None:
+        out = convolution(x)
+        return relu(pixel_shuffle(out, 2) if to_pixels else out, inplace=True)
+    weight, bias = convolution.weight, convolution.bias
+    if to_pixels:
+        weight, bias = (y.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1) for y in (weight, bias))
+    out = fused(conv2d(x, weight, padding=1), bias, 0.0, True)
+    return channels_to_pixels(out) if to_pixels else out
+
+
+def channels_to_pixels(x: Tensor) -> Tensor:
+    """Channels-last [B, (2, 2, C), h, w] to [B, C, 2h, 2w], channels last again.
+
+    PyTorch's pixel shuffle, which takes them in the other order, makes them first; every convolution behind it would
+    turn them around.
+    """
+    x = x.permute(0, 2, 3, 1).unflatten(-1, (2, 2, -1))
+    return x.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 def _convolution(in_channels: int, out_channels: int, normalization: str = "none") -> nn.Conv2d:

@@ -10,7 +10,10 @@ from torch.nn.functional import leaky_relu, linear
 
 from gha.limits import at_least, limited
 
-from .activation import SLOPE, fused_activation
+from .activation import fused_activation
+
+_SLOPE = 0.01
+"""Of LeakyReLU below zero."""
 
 
 @limited(width=at_least(1), layers=at_least(0))
@@ -113,8 +116,8 @@ def _activated(factors: list[tuple[Tensor, Tensor]], bias: Tensor) -> Tensor:
     """LeakyReLU of the same."""
     fused = fused_activation(bias.device) if bias.dim() == 1 else None
     if fused is not None:
-        return fused(_product(factors, None), bias)
-    return leaky_relu(_product(factors, bias), SLOPE, inplace=True)
+        return fused(_product(factors, None), bias, _SLOPE, False)
+    return leaky_relu(_product(factors, bias), _SLOPE, inplace=True)
 
 
 def initialize_near_zero(mlp: MLP, scale: float = 0.01) -> None:

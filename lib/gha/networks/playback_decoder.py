@@ -19,6 +19,7 @@ from .decoder import (
     DecoderConfig,
     ShuffleDecoder,
     SuperResolutionDecoder,
+    channels_to_pixels,
     decoder_input,
     finish_picture,
 )
@@ -166,7 +167,7 @@ class _ShufflingConvolution(_Convolution):
         super().__init__(*(x.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1) for x in (weight, bias)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return _to_pixels(super().forward(x))
+        return channels_to_pixels(super().forward(x))
 
 
 class _EnlargingConvolution(_Convolution):
@@ -183,7 +184,7 @@ class _EnlargingConvolution(_Convolution):
         self.folded = _Convolution(folded, None if bias is None else bias.detach().repeat(4))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = _to_pixels(self.folded(x))
+        y = channels_to_pixels(self.folded(x))
         rows = self._in_two_steps(torch.cat([x[:, :, :2], x[:, :, -2:]], dim=2))
         columns = self._in_two_steps(torch.cat([x[..., :2], x[..., -2:]], dim=3))
         y[:, :, :2], y[:, :, -2:] = rows[:, :, :2], rows[:, :, -2:]
@@ -192,9 +193,3 @@ class _EnlargingConvolution(_Convolution):
 
     def _in_two_steps(self, x: Tensor) -> Tensor:
         return super().forward(interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))
-
-
-def _to_pixels(x: Tensor) -> Tensor:
-    """Channels [B, (2, 2, C), h, w] to pixels [B, C, 2h, 2w], in channels-last memory."""
-    x = x.permute(0, 2, 3, 1).unflatten(-1, (2, 2, -1))
-    return x.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
