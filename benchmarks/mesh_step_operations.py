@@ -5,10 +5,10 @@
 Where a GPU is fast, a step takes as long as its operators take to launch, whatever they compute, so their number is
 what is to be kept small. It does not depend on sizes, and is the same on a CPU except for the rasteriser, which is
 compiled there. Films a tiny capture (64 x 64, 4 frames, 6 cameras), trains a few steps on it, and prints operators
-per step: forward, backward, optimiser, and what a step adds in which the surface is searched. Operators that only look
-at memory in another way (views) are left out. "waits" are those that make the host wait for the device or copy a
-constant to it. ``--list`` names each operator and where it was called. On CUDA it also prints milliseconds per step
-and the share of the time that the device is busy.
+per step: forward, backward, optimiser; and per search of the surface, after which a GPU records a step anew. Operators
+that only look at memory in another way (views) are left out. "waits" are those that make the host wait for the device
+or copy a constant to it. ``--list`` names each operator and where it was called. On CUDA it also prints milliseconds
+per step and the share of the time that the device is busy.
 
 Smaller networks and lattices give the same numbers sooner: head.edge_mm=20 training.sphere_steps=60
 """
@@ -114,19 +114,19 @@ def step(stage: MeshStage, sample: Sample, places: bool = False) -> dict[str, Op
 
 
 def report(stage: MeshStage, samples: Iterator[Sample], listed: bool) -> None:
-    """Print the table of operators of a plain step and of a step in which the surface is searched."""
-    interval = stage.head.config.search_interval
-    steps = [step(stage, next(samples), places=listed) for _ in range(3 * interval)][interval:]
-    # The second search of the run follows the surface that the first has found, as nearly all of them do.
-    searching, plain = steps[0], steps[1 % len(steps)]
+    """Print the table of operators of a step and of a search of the surface."""
+    stage.renew(anew=True)
+    plain = [step(stage, next(samples), places=listed) for _ in range(3)][-1]
+    # The second search of a run follows the surface that the first has found, as nearly all of them do.
+    search = OperatorCount(listed)
+    with search:
+        stage.renew(anew=False)
     print("| part | operators | waits |\n|---|---|---|")
     rows = {name: (part.launches, part.waits) for name, part in plain.items()}
-    added = searching["forward"].launches - plain["forward"].launches
-    if interval > 1:
-        rows[f"search, every {interval} steps"] = (added, searching["forward"].waits - plain["forward"].waits)
+    rows["search"] = (search.launches, search.waits)
     for name, (launches, waits) in rows.items():
         print(f"| {name} | {launches.total()} | {waits.total()} |")
-    print(f"| plain step | {sum(p.launches.total() for p in plain.values())} | ", end="")
+    print(f"| step without search | {sum(p.launches.total() for p in plain.values())} | ", end="")
     print(f"{sum(p.waits.total() for p in plain.values())} |")
     for name, (launches, waits) in rows.items() if listed else ():
         print(f"\n{name}\n" + "\n".join(f"{count:4} {label}" for label, count in sorted(launches.items())))
@@ -166,7 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--config", default=CONFIG)
-    parser.add_argument("--steps", type=int, default=24, help="steps that are timed; a multiple of the search interval")
+    parser.add_argument("--steps", type=int, default=24, help="steps that are timed")
     parser.add_argument("--list", action="store_true", help="name each operator and where it was called")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     arguments = parser.parse_args()
