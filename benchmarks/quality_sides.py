@@ -167,8 +167,8 @@ def train_baseline_side(comparison: Comparison, report: Report) -> None:
     choices, config, device = comparison.choices, comparison.config, comparison.device
     frames = comparison.capture.split.train_frames
     torch.set_float32_matmul_precision("highest")  # as the original computes
-    # Not chosen by trial: near and far from the landmarks there are other numbers of points at every step, and every new
-    # number would be tried, seconds each at first.
+    # Not chosen by trial: near and far from the landmarks there are other numbers of points at every step, and every
+    # new number would be tried out.
     torch.backends.cudnn.benchmark = False
     frozen = comparison.frozen_expression
     facts: dict[str, Any] = {"rates": choices.baseline_rates, "mesh_run": _baseline_mesh_run(choices)}
