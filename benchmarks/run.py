@@ -35,6 +35,8 @@ from rows import Row, table
 from scene import Scene
 from timing import Stopwatch
 
+from gha.capture import open_capture
+from gha.errors import GhaError
 from gha.files import write_atomically
 
 PARTS = {
@@ -87,6 +89,19 @@ def _resolution(text: str) -> int:
     return value
 
 
+def _check_capture(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Refuse a recording that the loader's rows could not be about."""
+    if arguments.capture is None:
+        return
+    try:
+        capture = open_capture(arguments.capture)
+        height, width = capture.resolution(capture.camera_ids[0])
+    except GhaError as error:
+        parser.error(str(error))
+    if (height, width) != (arguments.resolution, arguments.resolution):
+        parser.error(f"{arguments.capture}: found pictures of {width} x {height}, expected --resolution squared")
+
+
 def describe(arguments: argparse.Namespace, device: torch.device) -> dict:
     """Where and how the figures were measured."""
     return {
@@ -127,7 +142,9 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> list[Row]:
 
 def main() -> None:
     """Print the table; write it to a file on request."""
-    arguments = build_parser().parse_args()
+    parser = build_parser()
+    arguments = parser.parse_args()
+    _check_capture(parser, arguments)
     logging.basicConfig(format="%(message)s")
     torch.set_num_threads(arguments.threads)
     numba.set_num_threads(min(arguments.threads, numba.config.NUMBA_NUM_THREADS))

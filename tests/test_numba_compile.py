@@ -99,3 +99,17 @@ def test_the_digest_follows_matching_files_only(tmp_path):
 def test_kernels_follow_all_the_files_they_are_made_of(kernel, patterns):
     folder = Path(kernel.py_func.__code__.co_filename).parent
     assert kernel._cache._digest == numba_compile.digest_of(folder, *patterns)
+
+
+def test_kernels_work_where_nothing_may_be_written(monkeypatch):
+    def refuse(*arguments):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(numba_compile, "_Cache", refuse)
+    njit = numba_compile.kernel_compiler(Path(__file__).parent, "test_numba_compile.py")
+
+    @njit(nogil=True)
+    def double(number):
+        return number + number
+
+    assert double(21) == 42

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ def kernel_compiler(folder: Path, *patterns: str) -> Callable[..., Callable]:
     def njit(function: Callable | None = None, **options: Any) -> Callable:
         def compile_later(function: Callable) -> Callable:
             dispatcher = numba.njit(**options)(function)
-            dispatcher._cache = _Cache(function, digest)
+            # Where nothing may be written, every process compiles for itself.
+            with suppress(RuntimeError):
+                dispatcher._cache = _Cache(function, digest)
             return dispatcher
 
         return compile_later if function is None else compile_later(function)

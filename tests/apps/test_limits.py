@@ -40,6 +40,7 @@ def test_a_fade_that_ends_before_it_starts():
     [
         "head.initial_opacity=0", "head.initial_opacity=1", "head.mouth_points=-1", "head.transfer_edge_mm=-1",
         "head.face_edge_mm=0.01", "head.body_edge_mm=0.01", "head.body_edge_mm=101", "head.decoder.capacity=0",
+        "head.decoder.normalization=instance", "head.decoder.align_corners=true",
         "training.zoom=[nan, 1]", "training.learning_rate=inf",
         "training.zoom=[1]", "training.zoom=[0, 0]", "training.zoom=[2, 1]", "training.window=-8",
         "training.window=18", "training.face_windows=7", "training.pose_learning_rate=-1",

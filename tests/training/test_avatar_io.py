@@ -10,6 +10,7 @@ from gha.avatars.fields import FieldsConfig, LayerSizes
 from gha.avatars.mesh_head import initialize_sphere
 from gha.errors import CheckpointError, InputError
 from gha.faces.code import HeadCode
+from gha.networks import DecoderConfig
 from gha.training.avatar_io import Subject, from_dict, load_avatar
 from gha.training.checkpoint import save_checkpoint
 from gha.training.refinement import PoseRefinement
@@ -91,3 +92,10 @@ def test_a_manifest_that_does_not_fit_its_tensors_is_named(changed, message, tmp
         CheckpointError, match=rf"step_00000012: its manifest and its tensors make no avatar.*{message}"
     ):
         load_avatar(tmp_path)
+
+
+def test_a_decoder_of_before_there_was_a_choice_is_the_one_there_was():
+    values = asdict(DecoderConfig(upsampling="light", capacity=8))
+    assert from_dict(DecoderConfig, values).upsampling == "light"
+    del values["upsampling"]
+    assert from_dict(DecoderConfig, values) == DecoderConfig(upsampling="bilinear", capacity=8)

@@ -67,3 +67,46 @@ def test_an_error_of_the_caller_is_the_one_that_is_raised():
     with pytest.raises(KeyError):
         err()
     assert written == [1]
+
+
+def test_what_is_brought_after_a_failure_is_written_all_the_same():
+    written = []
+
+    def fail():
+        raise OSError("no space left")
+
+    with BackgroundWriter(ahead=1) as writer:
+        writer.write(fail)
+        with pytest.raises(OSError, match="no space left"):
+            writer.write(lambda: written.append(1))
+    assert written == [1]
+
+
+def test_a_failure_can_be_asked_for_without_waiting():
+    go = threading.Event()
+
+    def fail():
+        go.wait(10)
+        raise OSError("no space left")
+
+    with BackgroundWriter() as writer:
+        writer.write(fail)
+        writer.check()
+        go.set()
+        with pytest.raises(OSError, match="no space left"):
+            writer.finish()
+        writer.check()
+
+
+def test_what_fails_beside_another_error_is_logged(caplog):
+    def fail():
+        raise OSError("no space left")
+
+    def err():
+        with BackgroundWriter() as writer:
+            writer.write(fail)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        err()
+    assert "no space left" in caplog.text

@@ -54,7 +54,7 @@ def decode(
         _check_size(path, picture, full_size, lowres)
         mode = "L" if gray else "RGB"
         # Of what the fast decoder finds amiss, Pillow says whether it is damage.
-        if _is_whole_jpeg(picture, size, window) and decode_jpeg(path, out):
+        if _is_whole_jpeg(picture, size, window) and decode_jpeg(_content(picture), out):
             return out
         if picture.width % 8 == 0 and picture.height % 8 == 0 and window is None:
             # JPEG can decode straight to 1/2, 1/4, 1/8; twice the result leaves the rest to the better filter.
@@ -98,6 +98,12 @@ def _check_size(path: Path, picture: Image.Image, full_size: tuple[int, int], lo
             f"{path}: found {picture.width} x {picture.height} pixels, expected {width} x {height}"
             + (" or a smaller copy of the same proportions" if lowres else "")
         )
+
+
+def _content(picture: Image.Image) -> bytes:
+    """The file that a picture was opened from, as it was then, whatever has its name now."""
+    picture.fp.seek(0)
+    return picture.fp.read()
 
 
 def _is_whole_jpeg(picture: Image.Image, size: tuple[int, int], window: Window | None) -> bool:

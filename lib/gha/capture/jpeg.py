@@ -7,7 +7,6 @@ is the better tool.
 
 from __future__ import annotations
 
-from pathlib import Path
 from threading import local
 
 import numpy as np
@@ -16,18 +15,20 @@ import simplejpeg
 _memory = local()
 
 
-def decode_jpeg(path: Path, out: np.ndarray) -> bool:
-    """Read a JPEG file into ``out``, uint8 [3 or 1, H, W] of its size; False if the decoder finds anything amiss.
+def decode_jpeg(content: bytes, out: np.ndarray) -> bool:
+    """Decode a JPEG file into ``out``, uint8 [3 or 1, H, W]; False if anything is amiss, as another size.
 
-    ``out`` may have been written to even then.
+    ``out`` is written to only where it returns True.
     """
     from .channels import split_channels  # compiles kernels
 
     channels, height, width = out.shape
     interleaved = _interleaved((height, width, channels))
     try:
-        simplejpeg.decode_jpeg(path.read_bytes(), "RGB" if channels == 3 else "GRAY", buffer=interleaved)
-    except (ValueError, OSError):
+        found = simplejpeg.decode_jpeg(content, "RGB" if channels == 3 else "GRAY", buffer=interleaved)
+    except ValueError:
+        return False
+    if found.shape != interleaved.shape:
         return False
     split_channels(interleaved, out)
     return True

@@ -16,11 +16,20 @@ from .activation import fused_activation
 from .bicubic import enlarge_bicubic
 
 
+def _bilinear(config: DecoderConfig) -> bool:
+    return config.upsampling == "bilinear"
+
+
 @limited(
     capacity=Limit(
         "at least 1, and even where upsampling is light",
         lambda value, config: value >= 1 and (value % 2 == 0 or config.upsampling != "light"),
-    )
+    ),
+    normalization=Limit(
+        "'none', which is all there is unless upsampling is bilinear",
+        lambda x, config: _bilinear(config) or x == "none",
+    ),
+    align_corners=Limit("false unless upsampling is bilinear", lambda x, config: _bilinear(config) or not x),
 )
 @dataclass
 class DecoderConfig:

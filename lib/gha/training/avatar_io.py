@@ -19,6 +19,7 @@ from gha.avatars.mesh_head import MeshHead, MeshHeadConfig
 from gha.capture.reader import Capture
 from gha.errors import CheckpointError, InputError
 from gha.faces.code import HeadCode
+from gha.networks import DecoderConfig
 
 from .checkpoint import load_checkpoint
 from .checkpoint_format import Checkpoint
@@ -30,6 +31,7 @@ Schema = typing.TypeVar("Schema")
 BEFORE_THEY_WERE_OPTIONS: dict[type, dict[str, Any]] = {
     FieldsConfig: {"body": False, "pose_deform_scale": 0.3},
     GaussianHeadConfig: {"latents": False},
+    DecoderConfig: {"upsampling": "bilinear"},
 }
 
 

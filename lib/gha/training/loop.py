@@ -64,7 +64,7 @@ def train(
     _prepare(stage, config, processes)
     base_rates = {name: [float(g["lr"]) for g in opt.param_groups] for name, opt in stage.optimizers.items()}
     update = Update(stage, device, processes)
-    saved = True
+    saved, stopping = True, False
     with StopRequest() as stop, BackgroundWriter() as writer, _progress(stage, config, processes) as bar:
         for step in range(start, config.steps, processes.count):
             if saved or stage.renews(step // processes.count):
@@ -84,31 +84,26 @@ def train(
                 stage.finished_steps = finished
             if reports:
                 _report(terms, finished, folder, bar, processes)
-            if previews and processes.leads:
-                writer.write(partial(folder.save_preview, finished, stage.preview(frame.to(device))))
-            if saved:
-                save(stage, folder, config, writer, processes)
+            if reports or previews or saved:
+                with processes.together():
+                    writer.check()
+                    if previews and processes.leads:
+                        writer.write(partial(folder.save_preview, finished, stage.preview(frame.to(device))))
+                    if saved and processes.leads:
+                        writer.write(_checkpoint_writing(stage, folder, config))
             if watch is not None:
                 watch(stage, finished)
             if stopping:
-                logger.warning("stopped on request after step %d; run the same command to continue", finished)
                 break
         with processes.together():
             writer.finish()
+        if stopping and stage.finished_steps < config.steps:
+            logger.warning("stopped on request after step %d; run the same command to continue", stage.finished_steps)
     return stage.finished_steps
 
 
-def save(
-    stage: Stage, folder: RunFolder, config: LoopConfig, writer: BackgroundWriter, processes: Processes = ALONE
-) -> None:
-    """Copy the stage's modules and optimisers and begin to write them; the other processes wait for the leading one."""
-    with processes.together():
-        if processes.leads:
-            writer.write(_checkpoint_writing(stage, folder, config))
-
-
 def _checkpoint_writing(stage: Stage, folder: RunFolder, config: LoopConfig) -> Callable[[], object]:
-    """What writes a checkpoint of the stage as it is now."""
+    """What writes a checkpoint of the stage's modules and optimisers as they are now: they are copied at once."""
     tensors = {name: module.state_dict() for name, module in stage.modules.items()}
     for name, optimizer in stage.optimizers.items():
         tensors[f"optimizer_{name}"] = flatten_optimizer_state(optimizer, _named_parameters(stage))

@@ -59,6 +59,8 @@ class RunFolder:
             raise InputError(f"cannot use the run folder {self.path}: {error.strerror or error}") from error
         self._handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
         self._handler.setFormatter(logging.Formatter(_LINE_FORMAT))
+        if self._tensorboard:
+            self._writer = _summary_writer(self.path / "tensorboard")
         library = logging.getLogger("gha")
         library.addHandler(self._handler)
         if not library.isEnabledFor(logging.INFO):
@@ -86,9 +88,9 @@ class RunFolder:
             return
         with (self.path / "scalars.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}) + "\n")
-        if self._tensorboard:
+        if self._writer is not None:
             for name, value in values.items():
-                self._summary_writer().add_scalar(name, value, step)
+                self._writer.add_scalar(name, value, step)
 
     def save_preview(self, step: int, picture: np.ndarray) -> Path:
         """Write a picture [H, W, 3] uint8 to ``previews/`` as PNG, and the same to TensorBoard where asked for."""
@@ -97,14 +99,13 @@ class RunFolder:
         path = self.previews / f"step_{step:08d}.png"
         with open_atomically(path) as file:
             Image.fromarray(picture).save(file, "PNG")
-        if self._tensorboard:
-            self._summary_writer().add_image("preview", picture, step, dataformats="HWC")
+        if self._writer is not None:
+            self._writer.add_image("preview", picture, step, dataformats="HWC")
         return path
 
-    def _summary_writer(self) -> Any:
-        """TensorBoard's writer, imported and opened at first use."""
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self.path / "tensorboard"))
-        return self._writer
+def _summary_writer(folder: Path) -> Any:
+    """TensorBoard's writer, imported where it is wanted."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder))
