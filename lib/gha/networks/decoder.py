@@ -181,6 +181,7 @@ class ShuffleDecoder(SuperResolutionDecoder):
         inputs, outputs = _channels(feature_channels, config)
         coarse, shuffled, fine = (config.capacity * width for width in SHUFFLE_WIDTHS[config.upsampling])
         self.block_1 = DoubleConvolution(inputs, coarse, "none")
+        # One layer each, in a sequence as checkpoints name them.
         self.block_2 = nn.Sequential(_convolution(coarse, shuffled))
         self.block_3 = nn.Sequential(_convolution(shuffled // 4, fine))
         self.output = _convolution(fine, 4 * outputs)
