@@ -134,7 +134,7 @@ def _digits(figure: str) -> int:
 
 
 class Report:
-    """The file of a comparison. Sides may be measured by one command or by several; each replaces its own part only.
+    """The file of a comparison. Sides may be measured by one command or by several, also at a time on two GPUs.
 
     Args:
         path: JSON file; written anew after every point, so that a command that is cut short keeps what it has.
@@ -147,11 +147,25 @@ class Report:
     def __init__(self, path: Path, comparison: Mapping[str, Any]) -> None:
         self.path = path
         self._content: dict[str, Any] = {"comparison": dict(comparison), "sides": {}}
-        if path.exists():
-            self._content["sides"] = _read(path, comparison)
+        self._look()
+
+    def _look(self) -> None:
+        """Take the sides as they are in the file now."""
+        if self.path.exists():
+            self._content["sides"] = _read(self.path, self._content["comparison"])
+
+    def refuse_complete(self, side: str) -> None:
+        """Refuse to measure a side again that was measured to its end.
+
+        Raises:
+            InputError: its curve is complete.
+        """
+        if self._content["sides"].get(side, {}).get("complete"):
+            raise InputError(f"{self.path}: found the whole curve of the {side}, expected none; give another --output")
 
     def write(self, side: str, record: Mapping[str, Any], curve: Curve) -> None:
-        """Save one side: what is to be known of it, and its points so far."""
+        """Save one side: what is to be known of it, and its points so far; the other stays as it is in the file."""
+        self._look()
         points = [{**asdict(point), "figures": dict(point.figures)} for point in curve]
         self._content["sides"][side] = {**record, "curve": points}
         curves = self.curves()

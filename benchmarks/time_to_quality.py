@@ -13,8 +13,8 @@ The library trains as its preset says, by its own command and for its own number
 preset, and for what both sides share (data, seeds, rates) the baseline too. The baseline trains for ``--seconds``. The
 result: both curves, and how long each side needs to what the baseline has in the end. OUTPUT gets
 ``time_to_quality.json`` after every point and ``time_to_quality.png``. Sides may be measured by separate commands with
-the same OUTPUT; with ``--sides`` and no side nothing is trained and what is there is shown. What is matched between
-the two and what is not: FAIRNESS.md.
+the same OUTPUT, also at a time on two GPUs; with ``--sides`` and no side nothing is trained and what is there is shown.
+What is matched between the two and what is not: FAIRNESS.md.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
         report = Report(choices.output / f"{NAME}.json", comparison.describe())
         if "library" in sides:
             refuse_begun(comparison)
+        for side in sides:
+            report.refuse_complete(side)
         if sides:
             warm_up(comparison)
         for side in sides:
@@ -107,6 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
     except GhaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"interrupted; points so far are in {choices.output / NAME}.json", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -104,6 +104,31 @@ def test_sides_of_several_commands_come_together_and_other_comparisons_do_not(cu
         module.Report(path, common)
 
 
+def test_sides_may_be_measured_at_a_time(curves, tmp_path):
+    module, curve = curves
+    path = tmp_path / "report.json"
+    one, other = module.Report(path, {}), module.Report(path, {})
+    one.write("baseline", {}, curve((1, 20.0)))
+    other.write("library", {}, curve((1, 21.0)))
+    one.write("baseline", {}, curve((1, 20.0), (9, 24.0)))
+    assert {side: len(points) for side, points in module.Report(path, {}).curves().items()} == {
+        "baseline": 2,
+        "library": 1,
+    }
+
+
+def test_an_interrupted_comparison_says_where_its_points_are(benchmark_module, monkeypatch, capsys, tmp_path):
+    module = benchmark_module("time_to_quality")
+
+    def interrupt(choices):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "prepare", interrupt)
+    options = ["--capture", "a", "--mesh-run", "b", "--config", "c", "--output", str(tmp_path)]
+    assert module.main(options) == 130
+    assert f"points so far are in {tmp_path}/time_to_quality.json" in capsys.readouterr().err
+
+
 def test_a_side_that_was_cut_short_is_not_shown_as_if_it_had_ended(curves, benchmark_module, tmp_path, capsys):
     module, curve = curves
     report = module.Report(tmp_path / "report.json", {})
@@ -298,6 +323,8 @@ def test_both_sides_improve_and_their_report_is_one(folder, benchmark_module, ca
     assert main([*common, *keys, "--sides", "library"]) == 1, "a run that has begun is not measured"
     assert "found a run, expected none" in capsys.readouterr().err
     before = (output / "time_to_quality.json").read_text()
+    assert main([*common, "--steps", "1", *keys, "--sides", "baseline"]) == 1, "nor is a whole curve replaced"
+    assert "found the whole curve of the baseline, expected none" in capsys.readouterr().err
     assert main([*common, "--steps", "1", *keys, "--sides", "baseline", "library"]) == 1
     assert (output / "time_to_quality.json").read_text() == before, "nor is the other side trained in vain"
     assert main([*common, *keys, "--sides"]) == 0, "shows what there is"
