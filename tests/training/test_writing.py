@@ -52,7 +52,7 @@ def test_an_error_is_raised_by_a_later_call():
         forgotten.__exit__(None, None, None)
 
 
-def test_an_error_of_the_caller_is_the_one_that_is_raised():
+def test_an_error_of_the_caller_is_the_one_that_is_raised_and_the_other_is_logged(caplog):
     written = []
 
     def fail():
@@ -67,6 +67,7 @@ def test_an_error_of_the_caller_is_the_one_that_is_raised():
     with pytest.raises(KeyError):
         err()
     assert written == [1]
+    assert "no space left" in caplog.text
 
 
 def test_what_is_brought_after_a_failure_is_written_all_the_same():
@@ -96,17 +97,3 @@ def test_a_failure_can_be_asked_for_without_waiting():
         with pytest.raises(OSError, match="no space left"):
             writer.finish()
         writer.check()
-
-
-def test_what_fails_beside_another_error_is_logged(caplog):
-    def fail():
-        raise OSError("no space left")
-
-    def err():
-        with BackgroundWriter() as writer:
-            writer.write(fail)
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        err()
-    assert "no space left" in caplog.text
