@@ -162,12 +162,12 @@ def _tensors(output: Posed | Gaussians) -> list[Tensor]:
     return [gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.features]
 
 
-def library_loader(bench: Bench, root: Path, resolution: int | None = None) -> FrameLoader:
+def library_loader(bench: Bench, root: Path) -> FrameLoader:
     """One view per step, decoded anew each time; only maps that are constant stay in memory."""
     capture = open_capture(root)
     schedule = SampleSchedule(0, capture.frame_ids, capture.camera_ids)
     pin = bench.scene.device.type == "cuda"
-    return FrameLoader(capture, schedule, resolution, 0, bench.workers, CONSTANT_MAPS_ONLY, pin)
+    return FrameLoader(capture, schedule, None, 0, bench.workers, CONSTANT_MAPS_ONLY, pin)
 
 
 def loader_rows(bench: Bench) -> Iterator[Row]:
@@ -180,7 +180,7 @@ def loader_rows(bench: Bench) -> Iterator[Row]:
     with recording(bench.scene.resolution, original=False) as root, library_loader(bench, root) as frames:
         yield _loader_row(bench, f"{bench.workers} threads, our files", "uint8", lambda: next(frames))
     if bench.capture is not None:
-        with library_loader(bench, bench.capture, bench.scene.resolution) as frames:
+        with library_loader(bench, bench.capture) as frames:
             yield _loader_row(bench, f"{bench.workers} threads, {bench.capture}", "uint8", lambda: next(frames))
 
 

@@ -69,7 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=_positive, default=50, help="measurements of which the median is taken")
     parser.add_argument("--warmup", type=_positive, default=10, help="runs before them")
     parser.add_argument("--workers", type=_positive, default=min(16, os.cpu_count() or 1), help="threads of our loader")
-    parser.add_argument("--capture", type=Path, help="recording that our loader reads too, at --resolution")
+    parser.add_argument(
+        "--capture", type=Path, help="recording that our loader reads too; its pictures must be of --resolution"
+    )
     parser.add_argument("--threads", type=_positive, default=torch.get_num_threads(), help="threads of arithmetic")
     parser.add_argument("--json", type=Path, help="file to write everything to")
     return parser

@@ -209,11 +209,10 @@ class DoubleConvolution(nn.Sequential):
                 layers.append(nn.InstanceNorm2d(out_channels))
             layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)
-        self.normalized = normalization != "none"
 
     def forward(self, x: Tensor) -> Tensor:
         """From [B, in_channels, h, w] to [B, out_channels, h, w]."""
-        if self.normalized:
+        if isinstance(self[1], nn.InstanceNorm2d):
             return super().forward(x)
         for convolution in list(self)[::2]:
             x = activated(convolution, x)
@@ -229,9 +228,15 @@ def activated(convolution: nn.Conv2d, x: Tensor, to_pixels: bool = False) -> Ten
         return relu(pixel_shuffle(out, 2) if to_pixels else out, inplace=True)
     weight, bias = convolution.weight, convolution.bias
     if to_pixels:
-        weight, bias = (y.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1) for y in (weight, bias))
-    out = fused(conv2d(x, weight, padding=1), bias, 0.0, True)
+        weight, bias = pixels_first(weight), pixels_first(bias)
+    products = conv2d(x, weight, padding=1).contiguous(memory_format=torch.channels_last)  # as they nearly always are
+    out = fused(products, bias, 0.0, True)
     return channels_to_pixels(out) if to_pixels else out
+
+
+def pixels_first(outputs: Tensor) -> Tensor:
+    """Weights or biases of a shuffled convolution, [(C, 2, 2), ...] as trained, in the order [(2, 2, C), ...]."""
+    return outputs.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1)
 
 
 def channels_to_pixels(x: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ def _activated(factors: list[tuple[Tensor, Tensor]], bias: Tensor) -> Tensor:
     """LeakyReLU of the same."""
     fused = fused_activation(bias.device) if bias.dim() == 1 else None
     if fused is not None:
-        return fused(_product(factors, None), bias, _SLOPE, False)
+        return fused(_product(factors, None).contiguous(), bias, _SLOPE, False)
     return leaky_relu(_product(factors, bias), _SLOPE, inplace=True)
 
 

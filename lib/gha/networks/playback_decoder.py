@@ -22,6 +22,7 @@ from .decoder import (
     channels_to_pixels,
     decoder_input,
     finish_picture,
+    pixels_first,
 )
 
 ALIGNMENT = 8
@@ -164,7 +165,7 @@ class _ShufflingConvolution(_Convolution):
     """A convolution whose outputs become the four pixels of each pixel; trained with the four next to each other."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        super().__init__(*(x.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1) for x in (weight, bias)))
+        super().__init__(pixels_first(weight), pixels_first(bias))
 
     def forward(self, x: Tensor) -> Tensor:
         return channels_to_pixels(super().forward(x))

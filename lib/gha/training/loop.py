@@ -82,9 +82,8 @@ def train(
             if reports or previews or saved:
                 update.require_finite()
                 stage.finished_steps = finished
-            if reports:
-                _report(terms, finished, folder, bar, processes)
-            if reports or previews or saved:
+                if reports:
+                    _report(terms, finished, folder, bar, processes)
                 with processes.together():
                     writer.check()
                     if previews and processes.leads:
