@@ -49,12 +49,17 @@ def outline_windows(mesh: ScreenMesh, free: Tensor, reach: float) -> Windows:
         reach: pixels.
     """
     first, last = _pixel_bounds(mesh, reach + 1 / SUBPIXELS)
-    sums = torch.nn.functional.pad(free.cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32), (1, 0, 1, 0))
+    sums = summed_area(free)
     left, top = first.unbind(-1)
     right, bottom = torch.maximum(last + 1, first).unbind(-1)
     image = torch.arange(mesh.image_count, device=free.device)[:, None]
     count = sums[image, bottom, right] - sums[image, top, right] - sums[image, bottom, left] + sums[image, top, left]
     return _cut(first, last, mesh.faces.front & (count > 0))
+
+
+def summed_area(free: Tensor) -> Tensor:
+    """How many pixels above and left of each corner are set, [I, H + 1, W + 1] int32, of [I, H, W] bool."""
+    return torch.nn.functional.pad(free.cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32), (1, 0, 1, 0))
 
 
 def _pixel_bounds(mesh: ScreenMesh, margin: float) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,10 @@ import triton.language as tl
 from torch import Tensor
 
 from .mesh_projection import SUBPIXELS, ScreenMesh
-from .mesh_tiles import TILE, empty_keys, unpack_keys
+from .mesh_tiles import empty_keys, summed_area, unpack_keys
 
 _FACES_PER_PROGRAM = 4
-_CONSTANTS = {"SUBPIXELS": float(SUBPIXELS), "FACES": _FACES_PER_PROGRAM, "TILE": TILE}
+_CONSTANTS = {"SUBPIXELS": float(SUBPIXELS), "FACES": _FACES_PER_PROGRAM, "TILE": 8}
 
 
 def visible_faces(mesh: ScreenMesh) -> Tensor:
@@ -31,7 +31,8 @@ def nearest_edges(mesh: ScreenMesh, face_ids: Tensor, reach: float) -> Tensor:
     keys = empty_keys(mesh)
     if mesh.triangles.numel():
         with torch.cuda.device_of(keys):
-            _draw_edges[_grid(mesh)](keys, *_geometry(mesh), face_ids.contiguous(), reach, **_CONSTANTS)
+            sums = summed_area(face_ids < 0)
+            _draw_edges[_grid(mesh)](keys, *_geometry(mesh), face_ids.contiguous(), sums, reach, **_CONSTANTS)
     return unpack_keys(mesh, keys)
 
 
@@ -101,6 +102,7 @@ def _draw_edges(
     height: tl.tensor,
     near: tl.tensor,
     face_ids: tl.tensor,
+    sums: tl.tensor,
     reach: tl.tensor,
     SUBPIXELS: tl.constexpr,
     FACES: tl.constexpr,
@@ -116,20 +118,20 @@ def _draw_edges(
     margin = reach + 1 / SUBPIXELS
     left, right = _pixel_range(sax, sbx, scx, margin, width, front, SUBPIXELS)
     top, bottom = _pixel_range(say, sby, scy, margin, height, front, SUBPIXELS)
-    across, count = _window_count(left, right, top, bottom, front, TILE)
+    free = _free_pixels(sums + image * (height + 1) * (width + 1), width, left, right, top, bottom, front)
+    across, count = _window_count(left, right, top, bottom, free > 0, TILE)  # most faces have none near them
     for step in range(tl.program_id(1), tl.max(count), tl.num_programs(1)):
         column, row, valid = _window_pixels(step, left, right, top, bottom, across, count, TILE)
         pixel = (image * height + row) * width + column
         valid = valid & (tl.load(face_ids + pixel, mask=valid, other=0) < 0)
-        if tl.max(valid.to(tl.int32)) > 0:  # most faces have no uncovered pixel near them
-            px = column.to(tl.float64) + 0.5
-            py = row.to(tl.float64) + 0.5
-            edge = face * 3
-            key = _edge_key(ax, ay, bx, by, px, py, edge)
-            key = tl.minimum(key, _edge_key(bx, by, cx, cy, px, py, edge + 1))
-            key = tl.minimum(key, _edge_key(cx, cy, ax, ay, px, py, edge + 2))
-            squared = (key >> 32).to(tl.int32).to(tl.float32, bitcast=True)
-            tl.atomic_min(keys + pixel, key, mask=valid & (squared < reach * reach))
+        px = column.to(tl.float64) + 0.5
+        py = row.to(tl.float64) + 0.5
+        edge = face * 3
+        key = _edge_key(ax, ay, bx, by, px, py, edge)
+        key = tl.minimum(key, _edge_key(bx, by, cx, cy, px, py, edge + 1))
+        key = tl.minimum(key, _edge_key(cx, cy, ax, ay, px, py, edge + 2))
+        squared = (key >> 32).to(tl.int32).to(tl.float32, bitcast=True)
+        tl.atomic_min(keys + pixel, key, mask=valid & (squared < reach * reach))
 
 
 @triton.jit
@@ -189,6 +191,23 @@ def _pixel_range(
     first = tl.minimum(tl.maximum(tl.ceil(low - (margin + 0.5)), 0.0), size * 1.0)
     last = tl.minimum(tl.maximum(tl.floor(high + (margin - 0.5)), -1.0), size * 1.0 - 1.0)
     return tl.where(front, first, 0.0).to(tl.int32), tl.where(front, last, -1.0).to(tl.int32)
+
+
+@triton.jit
+def _free_pixels(
+    sums: tl.tensor,
+    width: tl.tensor,
+    left: tl.tensor,
+    right: tl.tensor,
+    top: tl.tensor,
+    bottom: tl.tensor,
+    front: tl.tensor,
+) -> tl.tensor:
+    """Uncovered pixels in the ranges of front faces, by the sums [H + 1, W + 1] of their images; of others 0."""
+    after = tl.maximum(right + 1, left)
+    above, below = sums + top * (width + 1), sums + tl.maximum(bottom + 1, top) * (width + 1)
+    upper = tl.load(above + after, mask=front, other=0) - tl.load(above + left, mask=front, other=0)
+    return tl.load(below + after, mask=front, other=0) - tl.load(below + left, mask=front, other=0) - upper
 
 
 @triton.jit
