@@ -37,7 +37,7 @@ from gha.faces.registry import load_face_model
 from gha.training.mesh_stage import MeshStage
 from gha.training.sample import Sample
 
-CONFIG = Path(__file__).parents[1] / "config" / "train_meshhead_synthetic2048.yaml"
+CONFIG = Path(__file__).parents[1] / "config" / "train_meshhead_best2048.yaml"
 NO_LAUNCH = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "_unsafe_view"}
 NO_LAUNCH |= {"_local_scalar_dense", "lift_fresh", "is_same_size", "resize_"}
 WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "bincount", "repeat_interleave"}

@@ -1,8 +1,8 @@
 r"""Held-out quality against training time: this library beside the original's data flow, on one capture and one GPU.
 
-    python train_meshhead.py --config config/train_meshhead_synthetic2048.yaml
-    python benchmarks/time_to_quality.py --capture captures/synthetic2048 --mesh-run runs/synthetic2048/mesh \
-        --config config/train_gaussianhead_synthetic2048.yaml --seconds 480
+    python train_meshhead.py --config config/train_meshhead_best2048.yaml
+    python benchmarks/time_to_quality.py --capture captures/synthetic2048 --mesh-run runs/best2048/mesh \
+        --config config/train_gaussianhead_best2048.yaml --seconds 480
 
 Both sides start from the same mesh head, draw the same frames and cameras at the same size, and are measured by the
 same code on the same held-out views (test frames, training cameras). Seconds are those of stage 2 from an empty folder

@@ -230,7 +230,7 @@ def test_the_baseline_starts_where_the_library_starts(folder, benchmark_module):
 def test_published_rates_are_constant_and_those_of_a_preset_fall(folder, benchmark_module):
     training = benchmark_module("baseline_training")
     config = load_config(
-        benchmark_module("quality_sides").GaussianRunConfig, PRESETS / "train_gaussianhead_synthetic2048.yaml"
+        benchmark_module("quality_sides").GaussianRunConfig, PRESETS / "train_gaussianhead_best2048.yaml"
     )
     preset = training.Settings.of_preset(config.training, config.loop.final_learning_rate_factor)
     assert (preset.means, preset.opacities) == (

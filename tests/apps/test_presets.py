@@ -46,7 +46,7 @@ def test_the_fast_preset_is_the_long_one_shortened(stage):
     schema = import_object(VERBS[f"train-{stage}"].schema)
     fast, long = (
         flatten_keys(asdict(load_config(schema, CONFIG / f"train_{stage}head_{name}.yaml")))
-        for name in ("fast2048", "synthetic2048")
+        for name in ("fast2048", "best2048")
     )
     shortened = {"name", "loop.steps", "loop.preview_every", "loop.checkpoint_every"}
     assert {key for key in fast if fast[key] != long[key]} == shortened
