@@ -6,8 +6,9 @@
 
 For each number of processes they are started as torchrun does, build the same avatar of the released sizes, and train
 stage 2 on a generated recording: loader, windows, losses, backward pass, averaged gradients, optimisers. Warm-up steps
-do not count, nor does what training writes. "speed-up" is over the first row; "averaging" is the exchange of gradients
-alone, on an idle device; "scalars" is how many numbers it moves.
+do not count, nor does what training writes. "speed-up" is over the first row; "data" is how long the host of the first
+process waits for the loader, in a step; "averaging" is the exchange of gradients alone, on an idle device; "scalars" is
+how many numbers it moves; "GiB" the most memory of a device that was in use.
 """
 
 from __future__ import annotations
@@ -44,12 +45,22 @@ from gha.training.refinement import PoseRefinement
 from gha.training.run_folder import RunFolder
 from gha.training.stage import LoopConfig
 
-HEADINGS = ("processes", "samples/s", "ms a step", "speed-up", "efficiency", "averaging ms", "scalars", "peak GiB")
+HEADINGS = (
+    "processes",
+    "samples/s",
+    "ms a step",
+    "speed-up",
+    "efficiency",
+    "data ms",
+    "averaging ms",
+    "scalars",
+    "GiB",
+)
 AVERAGINGS = 10
 
 
 class EnoughError(Exception):
-    """The measurement is over; carries the seconds it took."""
+    """The measurement is over; carries the seconds it took, and those of waiting for data."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -135,12 +146,14 @@ def measure(arguments: argparse.Namespace) -> None:
         torch.backends.cudnn.benchmark = True
     with processes.joined(device):
         stage = build_stage(arguments, device)
-        seconds = max(processes.gather(train_for_a_while(stage, arguments, processes, device)))
+        seconds, waiting = train_for_a_while(stage, arguments, processes, device)
+        seconds = max(processes.gather(seconds))
         averaging_ms, scalars = time_averaging(stage, processes, device)
         row = {
             "processes": processes.count,
             "samples_per_s": processes.count * arguments.steps / seconds,
             "ms_per_step": 1e3 * seconds / arguments.steps,
+            "data_ms_per_step": 1e3 * waiting / arguments.steps,
             "averaging_ms": averaging_ms,
             "scalars": scalars,
             "peak_gib": torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None,
@@ -163,8 +176,8 @@ def build_stage(arguments: argparse.Namespace, device: torch.device) -> Gaussian
 
 def train_for_a_while(
     stage: GaussianStage, arguments: argparse.Namespace, processes: Processes, device: torch.device
-) -> float:
-    """Seconds that the measured steps of the training loop took."""
+) -> tuple[float, float]:
+    """Seconds that the measured steps of the training loop took, and how many of them it waited for data."""
     capture = open_capture(arguments.worker / "capture")
     schedule = SampleSchedule(0, capture.frame_ids, capture.camera_ids, rank=processes.rank, world_size=processes.count)
     workers = arguments.workers or max(1, min(8, (os.cpu_count() or 1) // processes.count))
@@ -175,31 +188,36 @@ def train_for_a_while(
         try:
             train(stage, timed(frames, arguments.warmup, arguments.steps, device), config, folder, device, processes)
         except EnoughError as enough:
-            return enough.args[0]
+            return enough.args
     raise RuntimeError("training ended before it was measured")
 
 
 def timed(frames: Iterator[Frame], warmup: int, steps: int, device: torch.device) -> Iterator[Frame]:
-    """Frames for the warm-up and the measured steps; then :class:`EnoughError` with the seconds of the latter."""
+    """Frames for the warm-up and the measured steps; then :class:`EnoughError` with what the latter took."""
     for _ in range(warmup):
         yield next(frames)
     synchronize(device)
-    started = time.perf_counter()
+    started, waiting = time.perf_counter(), 0.0
     for _ in range(steps):
-        yield next(frames)
+        asked = time.perf_counter()
+        frame = next(frames)
+        waiting += time.perf_counter() - asked
+        yield frame
     synchronize(device)
-    raise EnoughError(time.perf_counter() - started)
+    raise EnoughError(time.perf_counter() - started, waiting)
 
 
 def time_averaging(stage: GaussianStage, processes: Processes, device: torch.device) -> tuple[float, int]:
     """Milliseconds of one exchange of the last gradients, and how many numbers they are."""
     groups = [group for optimizer in stage.optimizers.values() for group in optimizer.param_groups]
     parameters = [parameter for group in groups for parameter in group["params"]]
-    average_gradients(parameters, processes)
+    left_out = torch.zeros((), device=device)
+    average_gradients(parameters, left_out, processes)
     synchronize(device)
     started = time.perf_counter()
     for _ in range(AVERAGINGS):
-        average_gradients(parameters, processes)
+        left_out = torch.zeros((), device=device)
+    average_gradients(parameters, left_out, processes)
     synchronize(device)
     return 1e3 * (time.perf_counter() - started) / AVERAGINGS, sum(parameter.numel() for parameter in parameters)
 
@@ -218,7 +236,8 @@ def table(rows: list[dict]) -> str:
         efficiency = speed_up * rows[0]["processes"] / row["processes"]
         peak = "-" if row["peak_gib"] is None else f"{row['peak_gib']:.2f}"
         numbers = (f"{row['samples_per_s']:.2f}", f"{row['ms_per_step']:.1f}", f"{speed_up:.2f}", f"{efficiency:.0%}")
-        lines.append((str(row["processes"]), *numbers, f"{row['averaging_ms']:.2f}", str(row["scalars"]), peak))
+        times = (f"{row['data_ms_per_step']:.2f}", f"{row['averaging_ms']:.2f}")
+        lines.append((str(row["processes"]), *numbers, *times, str(row["scalars"]), peak))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

@@ -117,13 +117,18 @@ def one_step(processes):
     gradients_of(stage, [3 + processes.rank])
     if processes.leads:  # a parameter that has a gradient in one process only
         stage.unused(torch.ones(1, 1)).sum().backward()
-    average_gradients(parameters, processes)
+    left_out = average_gradients(parameters, torch.tensor(0.0), processes)
     before = stage.offsets.weight.detach().clone()
     stage.optimizers["offsets"].step()
     moved = (stage.offsets.weight.detach() != before)[:, 0]
     named = [(f"{n}.{k}", p) for n, m in stage.modules.items() for k, p in m.named_parameters()]
     gradients = {name: p.grad.flatten().tolist() for name, p in named}
-    return {"gradients": gradients, "rows": moved.nonzero().flatten().tolist()}
+    objection = average_gradients(parameters, torch.tensor(float(processes.rank == 1)), processes)
+    return {
+        "gradients": gradients,
+        "rows": moved.nonzero().flatten().tolist(),
+        "left out": [left_out.item(), objection.item()],
+    }
 
 
 def attempt(work):

@@ -55,6 +55,10 @@ def test_only_rows_that_some_process_has_move(both):
     assert [one["one step"]["rows"] for one in both] == [[3, 4], [3, 4]]
 
 
+def test_a_step_that_one_process_objects_to_is_left_out_by_all(both):
+    assert [one["one step"]["left out"] for one in both] == [[0, 1], [0, 1]]
+
+
 def test_samples_are_shared_out_in_the_order_of_one_process(both):
     assert both[0]["whole"]["seen"] == list(range(0, 40, 2))
     assert both[1]["whole"]["seen"] == list(range(1, 40, 2))

@@ -21,27 +21,33 @@ from .processes import Processes
 Scaling = Literal["sqrt", "linear", "off"]
 
 
-def average_gradients(parameters: Sequence[Tensor], processes: Processes) -> None:
-    """Replace the gradients by their mean over the processes, which then all take the same step.
+def average_gradients(parameters: Sequence[Tensor], left_out: Tensor, processes: Processes) -> Tensor:
+    """Replace the gradients by their mean over the processes, which then all take the same step, or none.
 
-    They travel in one tensor. Rows of a table that no process has used stay zero, so that ``RowAdam`` leaves them. A
-    parameter that has a gradient in some processes only counts as zero in the others.
+    All travels in one tensor: every exchange makes all processes wait for the slowest. Rows of a table that no process
+    has used stay zero, so that ``RowAdam`` leaves them. A parameter that has a gradient in some processes only counts
+    as zero in the others.
 
     Args:
         parameters: the same in every process, in the same order.
+        left_out: [] 1 where this process has found that the step must not be taken, else 0.
         processes: with one alone nothing happens.
+
+    Returns:
+        [] ``left_out``, 1 if it is so in any process.
     """
     if processes.count == 1:
-        return
+        return left_out
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     gradients = [parameter.grad for parameter in parameters]
-    together = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    together = torch.cat([*(gradient.reshape(-1) for gradient in gradients), left_out.reshape(1)])
     processes.average(together)
-    pieces = together.split([gradient.numel() for gradient in gradients])
+    *pieces, votes = together.split([*(gradient.numel() for gradient in gradients), 1])
     # Copied back rather than left as views: a gradient keeps its strides, which fused optimisers rely on.
     torch._foreach_copy_(gradients, [piece.view(g.shape) for piece, g in zip(pieces, gradients, strict=True)])
+    return (votes[0] > 0).float()
 
 
 def scale_rates(optimizers: Iterable[Optimizer], count: int, rule: Scaling) -> None:

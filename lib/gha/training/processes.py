@@ -85,15 +85,11 @@ class Processes:
 
     def any(self, flag: bool) -> bool:
         """Whether ``flag`` is set in any process."""
-        return flag if self.count == 1 else bool(self.any_of(torch.tensor(float(flag))))
-
-    def any_of(self, flag: Tensor) -> Tensor:
-        """1 if ``flag`` [], which is 0 or 1, is 1 in any process, else 0; it stays on its device."""
         if self.count == 1:
             return flag
-        votes = flag.clone()
+        votes = torch.tensor(float(flag))
         self._send(lambda: distributed.all_reduce(votes))
-        return votes.clamp_max_(1)
+        return votes.item() > 0
 
     def gather(self, value: Any) -> list[Any]:
         """``value`` of every process, in the order of their ranks; anything that can be pickled."""

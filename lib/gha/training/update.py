@@ -128,13 +128,14 @@ class Update:
         optimizers = self._stage.optimizers.values()
         terms = self._stage.losses(sample)
         total = torch.stack(list(terms.values())).sum()
-        not_finite = self._processes.any_of(self._gate.judge(terms, total))
-        if self._stream is None and not_finite:
+        not_finite = self._gate.judge(terms, total)
+        if self._stream is None and self._processes.any(bool(not_finite)):
             self.require_finite()
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         total.backward()
-        average_gradients([p for optimizer in optimizers for p in _parameters(optimizer)], self._processes)
+        parameters = [p for optimizer in optimizers for p in _parameters(optimizer)]
+        not_finite = average_gradients(parameters, not_finite, self._processes)
         for optimizer in optimizers:
             if self._stream is not None:
                 optimizer.found_inf = not_finite  # of fused optimisers: 1 keeps everything as it is
