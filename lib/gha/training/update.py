@@ -42,6 +42,30 @@ class _Recording:
     terms: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class _Streams:
+    """Work of the GPU that may overlap.
+
+    Attributes:
+        draws: samples are sent and drawn here.
+        steps: and computed with here.
+    """
+
+    draws: torch.cuda.Stream
+    steps: torch.cuda.Stream
+
+    @classmethod
+    def on(cls, device: torch.device) -> _Streams:
+        """Streams that begin after what the current one has to do."""
+        streams = cls(torch.cuda.Stream(device), torch.cuda.Stream(device))
+        streams.draws.wait_stream(torch.cuda.current_stream(device))
+        return streams
+
+    def release(self) -> None:
+        """The memory of the last sample is free for the next one as soon as all is done that was asked for so far."""
+        self.draws.wait_stream(self.steps)
+
+
 class Update:
     """Changes a stage's modules by one step of its optimisers at a time.
 
@@ -56,7 +80,7 @@ class Update:
         self._gate = FiniteGate(device)
         self._recording: _Recording | None = None
         self._steps = 0
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._streams = _Streams.on(device) if device.type == "cuda" else None
         self._memory: torch.cuda.CUDAGraph | None = None
 
     def renew(self, anew: bool) -> None:
@@ -70,14 +94,10 @@ class Update:
         Raises:
             TrainingError: on the CPU at once if the loss is not finite; on a GPU see :meth:`require_finite`.
         """
-        sample = self._stage.draw(frame, step, self._device)
-        if self._stream is None or not self._stage.replayable:
-            terms = self._compute(sample, step, frame)
+        if self._streams is None or not self._stage.replayable:
+            terms = self._compute(self._stage.draw(frame, step, self._device), step, frame)
         else:
-            self._stream.wait_stream(torch.cuda.current_stream(self._device))
-            with torch.cuda.stream(self._stream):
-                terms = self._record_or_replay(sample, step, frame)
-            torch.cuda.current_stream(self._device).wait_stream(self._stream)
+            terms = self._compute_beside_draws(self._streams, frame, step)
         self._steps += 1
         return terms
 
@@ -91,13 +111,28 @@ class Update:
         if self._recording is not None and missed_gaussians(self._device):
             self._recording = None  # made again with room for all
 
-    def _record_or_replay(self, sample: Sample, step: int, frame: Frame) -> dict[str, Tensor]:
+    def _compute_beside_draws(self, streams: _Streams, frame: Frame, step: int) -> dict[str, Tensor]:
+        """A step in a stream of its own, so that the next sample is drawn meanwhile; the caller's stream waits."""
+        outside = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(streams.draws):
+            sample = self._stage.draw(frame, step, self._device)
+        streams.steps.wait_stream(outside)
+        streams.steps.wait_stream(streams.draws)
+        with torch.cuda.stream(streams.steps):
+            terms = self._record_or_replay(sample, step, frame, streams)
+        outside.wait_stream(streams.steps)
+        return terms
+
+    def _record_or_replay(self, sample: Sample, step: int, frame: Frame, streams: _Streams) -> dict[str, Tensor]:
         if self._steps < _WARM_UP:
-            return self._compute(sample, step, frame)
+            terms = self._compute(sample, step, frame)
+            streams.release()
+            return terms
         if self._recording is None:
             self._recording = self._record(sample)
         for place, value in zip(tensors_of(self._recording.sample), tensors_of(sample), strict=True):
             place.copy_(value)
+        streams.release()
         self._gate.remember(step, frame)
         self._recording.graph.replay()
         return self._recording.terms
@@ -129,7 +164,7 @@ class Update:
         terms = self._stage.losses(sample)
         total = torch.stack(list(terms.values())).sum()
         not_finite = self._gate.judge(terms, total)
-        if self._stream is None and self._processes.any(bool(not_finite)):
+        if self._streams is None and self._processes.any(bool(not_finite)):
             self.require_finite()
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -137,7 +172,7 @@ class Update:
         parameters = [p for optimizer in optimizers for p in _parameters(optimizer)]
         not_finite = average_gradients(parameters, not_finite, self._processes)
         for optimizer in optimizers:
-            if self._stream is not None:
+            if self._streams is not None:
                 optimizer.found_inf = not_finite  # of fused optimisers: 1 keeps everything as it is
             optimizer.step()
         return {name: term.detach() for name, term in terms.items()}
