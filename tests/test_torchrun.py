@@ -61,7 +61,7 @@ def whole(folder):
 def test_two_processes_train_the_mesh_head_and_one_writes(folder):
     run = folder / "runs/mini/mesh"
     lines = [json.loads(line) for line in (run / "scalars.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [10, 20, 30, 40, 50, 60]
+    assert [line["step"] for line in lines] == [20, 40, 60], "a line every ten steps of each process"
     assert lines[-1]["total"] < 0.8 * lines[0]["total"]
     assert [path.name for path in list_checkpoints(run / "checkpoints")] == ["step_00000060"]
     assert [path.name for path in (run / "previews").iterdir()] == ["step_00000040.png"]

@@ -97,7 +97,7 @@ def run(folder, processes, steps, ask_at=None, bad=None, seed=0):
     """Train until ``steps``; returns what became of it."""
     stage = LineStage(seed)
     stage.ask_at, stage.bad = ask_at, bad
-    config = LoopConfig(steps=steps, log_every=5, preview_every=10, checkpoint_every=10)
+    config = LoopConfig(steps=steps, log_every=3, preview_every=10, checkpoint_every=10)
     with RunFolder(folder, writes=processes.leads) as place:
         restore(stage, place, CPU)
         finished = train(stage, frames(stage.finished_steps, processes), config, place, CPU, processes)

@@ -26,6 +26,9 @@ from .writing import BackgroundWriter
 
 logger = logging.getLogger(__name__)
 
+_GPU_STEPS_BETWEEN_VOTES = 8
+"""On a GPU, where the host works ahead: whether to stop is asked this often, as all hosts wait for the slowest then."""
+
 Watch = Callable[[Stage, int], None]
 """Called after every step with the stage and the number of finished steps; must leave both as they are."""
 
@@ -64,19 +67,21 @@ def train(
     _prepare(stage, config, processes)
     base_rates = {name: [float(g["lr"]) for g in opt.param_groups] for name, opt in stage.optimizers.items()}
     update = Update(stage, device, processes)
+    votes_every = _GPU_STEPS_BETWEEN_VOTES if device.type == "cuda" else 1
     saved, stopping = True, False
     with StopRequest() as stop, BackgroundWriter() as writer, _progress(stage, config, processes) as bar:
         for step in range(start, config.steps, processes.count):
-            if saved or stage.renews(step // processes.count):
+            number = step // processes.count
+            if saved or stage.renews(number):
                 update.renew(anew=saved)
             frame = next(frames)
             _set_learning_rates(stage, base_rates, config, step)
             terms = update(frame, step + processes.rank)
 
             finished = step + processes.count
-            stopping = processes.any(stop.requested)
+            stopping = number % votes_every == 0 and processes.any(stop.requested)
             bar.update(processes.count)
-            reports = _passes(config.log_every, step, finished)
+            reports = _passes(config.log_every * processes.count, step, finished)
             previews = _passes(config.preview_every, step, finished)
             saved = _passes(config.checkpoint_every, step, finished) or finished >= config.steps or stopping
             if reports or previews or saved:

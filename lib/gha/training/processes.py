@@ -79,7 +79,11 @@ class Processes:
 
     def average(self, value: Tensor) -> None:
         """:meth:`mean` in place."""
-        if self.count > 1:
+        if self.count == 1:
+            return
+        if value.is_cuda:
+            self._send(lambda: distributed.all_reduce(value, distributed.ReduceOp.AVG))
+        else:  # gloo has sums only
             self._send(lambda: distributed.all_reduce(value))
             value.div_(self.count)
 

@@ -39,7 +39,7 @@ class LoopConfig:
     """Rates of Adam for N processes: learning rates times the root of N ("sqrt") or times N ("linear"), and in both
     cases betas to the power of N; "off" leaves them as they are."""
     log_every: int = 50
-    """Steps between lines in the log."""
+    """Steps between lines in the log, of each process: a line makes all devices wait."""
     preview_every: int = 500
     """Steps between preview pictures; 0: none."""
     checkpoint_every: int = 1000
