@@ -96,35 +96,69 @@ class Upsampler(nn.Sequential):
 
 
 class PerceptualNetwork(nn.Module):
-    """A distance of the size of LPIPS with VGG-16, with random frozen weights.
+    """A distance of the size and form of LPIPS with VGG-16, with random frozen weights.
 
     Features after each of the five blocks are normalised over channels; their squared differences are weighted per
-    channel and averaged over the image.
+    channel and averaged over the image. ``scaling_layer``, ``net`` and ``lins`` are called as the package ``lpips``
+    calls them, so that the library can use it in its own way; ``forward`` is one operation after the other.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        channels, blocks = 3, []
+        self.scaling_layer = Scaling()
+        self.net = Pyramid()
+        self.lins = nn.ModuleList(ChannelWeights(widths[-1]) for widths in VGG16)
+        self.requires_grad_(False)
+
+    def forward(self, prediction: Tensor, truth: Tensor) -> Tensor:
+        """Distances [B, 1, 1, 1] of images [B, 3, H, W] in [0, 1]."""
+        distance = prediction.new_zeros(len(prediction), 1, 1, 1)
+        pair = [self.net(self.scaling_layer(2 * x - 1)) for x in (prediction, truth)]
+        for *features, weights in zip(*pair, self.lins, strict=True):
+            one, other = (x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10) for x in features)
+            distance = distance + weights.model((one - other).square()).mean((2, 3), keepdim=True)
+        return distance
+
+
+class Scaling(nn.Module):
+    """From images [B, 3, H, W] in [-1, 1] to what VGG-16 was trained on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188])[:, None, None])
+        self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450])[:, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scaled images [B, 3, H, W]."""
+        return (images - self.shift) / self.scale
+
+
+class Pyramid(nn.ModuleList):
+    """The convolutions of VGG-16, in five blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels = 3
         for index, widths in enumerate(VGG16):
             layers: list[nn.Module] = [nn.MaxPool2d(2)] if index else []
             for width in widths:
                 layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
                 channels = width
-            blocks.append(nn.Sequential(*layers))
-        self.blocks = nn.ModuleList(blocks)
-        self.weights = nn.ParameterList(torch.rand(widths[-1], 1, 1) for widths in VGG16)
-        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188])[:, None, None])
-        self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450])[:, None, None])
-        self.requires_grad_(False)
+            self.append(nn.Sequential(*layers))
 
-    def forward(self, prediction: Tensor, truth: Tensor, normalize: bool = True) -> Tensor:
-        """Distances [B, 1, 1, 1] of images [B, 3, H, W], in [0, 1] if ``normalize``, else in [-1, 1]."""
-        distance = prediction.new_zeros(len(prediction), 1, 1, 1)
-        pair = [(2 * x - 1 if normalize else x) for x in (prediction, truth)]
-        pair = [(x - self.shift) / self.scale for x in pair]
-        for block, weight in zip(self.blocks, self.weights, strict=True):
-            pair = [block(x) for x in pair]
-            one, other = (x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10) for x in pair)
-            difference = ((one - other).square() * weight).sum(1, keepdim=True)
-            distance = distance + difference.mean((2, 3), keepdim=True)
-        return distance
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """What comes out of every block."""
+        features = []
+        for block in self:
+            x = block(x)
+            features.append(x)
+        return features
+
+
+class ChannelWeights(nn.Module):
+    """Random weights of the channels of one block."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(nn.Conv2d(channels, 1, 1, bias=False))
+        nn.init.uniform_(self.model[0].weight)

@@ -75,8 +75,8 @@ def test_baseline_has_the_parameters_of_the_original(benchmark_module):
     assert tuple(generator.landmarks.shape) == (424, 3)
     assert count(networks.Upsampler()) == 322_659
     perceptual = networks.PerceptualNetwork()
-    assert count(perceptual.blocks) == 14_714_688  # VGG-16 without its classifier
-    assert count(perceptual.weights) == 1_472
+    assert count(perceptual.net) == 14_714_688  # VGG-16 without its classifier
+    assert count(perceptual.lins) == 1_472
     assert not any(parameter.requires_grad for parameter in perceptual.parameters())
 
 

@@ -50,7 +50,7 @@ of_half, of_bias = torch.autograd.grad(found.float().sum(), (half, bias))
 assert (of_half.dtype, of_bias.dtype) == (torch.float16, torch.float32)
 torch.testing.assert_close(of_bias, (found > 0).float().sum(0))
 
-from gha.networks import DecoderConfig, build_decoder, decoder
+from gha.networks import DecoderConfig, build_decoder, convolution
 for upsampling in ("pixel_shuffle", "light", "bilinear"):
     network = build_decoder(5, DecoderConfig(capacity=4, upsampling=upsampling)).double()
     torch.nn.init.normal_(network.output.weight, std=0.3)
@@ -58,10 +58,10 @@ for upsampling in ("pixel_shuffle", "light", "bilinear"):
     expected = network.details(x)
     weights = torch.randn_like(expected)
     gradients = torch.autograd.grad((expected * weights).sum(), tuple(network.parameters()))
-    decoder.fused_activation = lambda device: BiasedLeakyReLU.apply
+    convolution.fused_activation = lambda device: BiasedLeakyReLU.apply
     found = network.details(x.contiguous(memory_format=torch.channels_last))
     assert network.hidden(x.contiguous(memory_format=torch.channels_last)).stride(1) == 1
-    decoder.fused_activation = lambda device: None
+    convolution.fused_activation = lambda device: None
     torch.testing.assert_close(found, expected)
     for one, other in zip(torch.autograd.grad((found * weights).sum(), network.parameters()), gradients, strict=True):
         torch.testing.assert_close(one, other)

@@ -1,16 +1,13 @@
 """Image metrics against closed forms and against independent implementations."""
 
-import logging
 import math
-import sys
-import types
 
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from gha.training import metrics, perceptual
+from gha.training import metrics
 
 
 def random_images(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -116,58 +113,3 @@ def test_iou():
     alpha[0, :, :2], mask[0, :, 1:3] = 0.9, 1.0
     alpha[1], mask[1] = 0.6, 0.7
     assert metrics.mask_iou(alpha, mask).tolist() == pytest.approx([1 / 3, 1.0, 1.0])
-
-
-@pytest.fixture
-def fresh_networks():
-    perceptual._load_network.cache_clear()
-    yield
-    perceptual._load_network.cache_clear()
-
-
-def test_missing_lpips_is_said_once(monkeypatch, caplog, fresh_networks):
-    monkeypatch.setitem(sys.modules, "lpips", None)
-    with caplog.at_level(logging.WARNING):
-        assert perceptual.load_perceptual("alex") is None
-        assert perceptual.load_perceptual("alex") is None
-    assert [record.message for record in caplog.records] == [
-        "LPIPS (alex) is off: the package 'lpips' is not installed."
-    ]
-
-
-def test_lpips_names_its_backbone_and_freezes_its_weights(monkeypatch, fresh_networks):
-    class Network(torch.nn.Module):
-        def __init__(self, net: str, verbose: bool):
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.ones(()))
-
-        def forward(self, x: torch.Tensor, y: torch.Tensor, normalize: bool) -> torch.Tensor:
-            assert normalize
-            return self.weight * (x - y).abs().mean((1, 2, 3), keepdim=True)
-
-    monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=Network))
-    distance = perceptual.load_perceptual("vgg")
-    assert distance.name == "lpips_vgg"
-    assert not any(parameter.requires_grad for parameter in distance.parameters())
-    prediction = torch.full((2, 3, 64, 64), 0.5, requires_grad=True)
-    result = distance(prediction, torch.zeros(2, 3, 64, 64))
-    assert result.tolist() == [0.5, 0.5]
-    result.sum().backward()
-    assert prediction.grad is not None
-    with pytest.raises(ValueError, match="at least 64 pixels"):
-        distance(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32))
-
-
-def test_lpips_without_weights_is_off(monkeypatch, caplog, fresh_networks):
-    def fail(**_: object) -> None:
-        raise OSError("no network")
-
-    monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=fail))
-    with caplog.at_level(logging.WARNING):
-        assert perceptual.load_perceptual("vgg") is None
-    assert "weights cannot be loaded (no network)" in caplog.text
-
-
-def test_unknown_backbone_is_refused():
-    with pytest.raises(ValueError, match="'alex' or 'vgg', found 'squeeze'"):
-        perceptual.load_perceptual("squeeze")

@@ -1,5 +1,6 @@
 """Building blocks with weights: MLP with skip, positional encoding, super-resolution decoder."""
 
+from .convolution import join_activations
 from .decoder import ORIGINAL_DECODER, DecoderConfig, SuperResolutionDecoder, build_decoder
 from .mlp import MLP, LayerSizes, initialize_near_zero
 from .positional_encoding import encoded_size, positional_encoding
@@ -13,5 +14,6 @@ __all__ = [
     "build_decoder",
     "encoded_size",
     "initialize_near_zero",
+    "join_activations",
     "positional_encoding",
 ]

@@ -8,12 +8,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, interpolate, pixel_shuffle, relu
+from torch.nn.functional import interpolate, pixel_shuffle
 
 from gha.limits import Limit, limited
 
-from .activation import fused_activation
 from .bicubic import enlarge_bicubic
+from .convolution import activated
 
 
 def _bilinear(config: DecoderConfig) -> bool:
@@ -217,36 +217,6 @@ class DoubleConvolution(nn.Sequential):
         for convolution in list(self)[::2]:
             x = activated(convolution, x)
         return x
-
-
-def activated(convolution: nn.Conv2d, x: Tensor, to_pixels: bool = False) -> Tensor:
-    """ReLU of a convolution of x [B, C, h, w]; with ``to_pixels`` four channels become the four pixels of a pixel."""
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    fused = fused_activation(x.device) if last else None
-    if fused is None:
-        out = convolution(x)
-        return relu(pixel_shuffle(out, 2) if to_pixels else out, inplace=True)
-    weight, bias = convolution.weight, convolution.bias
-    if to_pixels:
-        weight, bias = pixels_first(weight), pixels_first(bias)
-    products = conv2d(x, weight, padding=1).contiguous(memory_format=torch.channels_last)  # as they nearly always are
-    out = fused(products, bias, 0.0, True)
-    return channels_to_pixels(out) if to_pixels else out
-
-
-def pixels_first(outputs: Tensor) -> Tensor:
-    """Weights or biases of a shuffled convolution, [(C, 2, 2), ...] as trained, in the order [(2, 2, C), ...]."""
-    return outputs.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1)
-
-
-def channels_to_pixels(x: Tensor) -> Tensor:
-    """Channels-last [B, (2, 2, C), h, w] to [B, C, 2h, 2w], channels last again.
-
-    PyTorch's pixel shuffle, which takes them in the other order, makes them first; every convolution behind it would
-    turn them around.
-    """
-    x = x.permute(0, 2, 3, 1).unflatten(-1, (2, 2, -1))
-    return x.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 def _convolution(in_channels: int, out_channels: int, normalization: str = "none") -> nn.Conv2d:

@@ -14,15 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, pad
 
+from .convolution import channels_to_pixels, pixels_first
 from .decoder import (
     BilinearDecoder,
     DecoderConfig,
     ShuffleDecoder,
     SuperResolutionDecoder,
-    channels_to_pixels,
     decoder_input,
     finish_picture,
-    pixels_first,
 )
 
 ALIGNMENT = 8
