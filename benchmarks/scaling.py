@@ -216,8 +216,7 @@ def time_averaging(stage: GaussianStage, processes: Processes, device: torch.dev
     synchronize(device)
     started = time.perf_counter()
     for _ in range(AVERAGINGS):
-        left_out = torch.zeros((), device=device)
-    average_gradients(parameters, left_out, processes)
+        average_gradients(parameters, left_out, processes)
     synchronize(device)
     return 1e3 * (time.perf_counter() - started) / AVERAGINGS, sum(parameter.numel() for parameter in parameters)
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,17 @@ def test_sizes_that_cannot_be_measured_are_refused(options, message, benchmark_m
     with pytest.raises(SystemExit):
         parser.parse_args(options)
     assert message in capsys.readouterr().err
+
+
+def test_the_exchange_of_gradients_is_timed_as_often_as_it_is_divided_by(benchmark_module, monkeypatch):
+    scaling, times = benchmark_module("scaling"), []
+    monkeypatch.setattr(scaling, "average_gradients", lambda *_: times.append(1) or time.sleep(0.01))
+    weight = torch.nn.Parameter(torch.zeros(3))
+    stage = types.SimpleNamespace(optimizers={"adam": torch.optim.Adam([weight])})
+    milliseconds, scalars = scaling.time_averaging(stage, None, torch.device("cpu"))
+    assert len(times) == 1 + scaling.AVERAGINGS
+    assert milliseconds >= 10
+    assert scalars == 3
 
 
 def test_scaling_is_measured_for_every_number_of_processes(tmp_path):

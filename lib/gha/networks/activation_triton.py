@@ -37,9 +37,10 @@ class BiasedLeakyReLU(torch.autograd.Function):
         columns = len(bias)
         rows, width = products.numel() // columns, triton.next_power_of_2(columns)
         if rows:
-            _activate[(triton.cdiv(rows, _block(width)),)](
-                products, bias.contiguous(), rows, columns, SLOPE=slope, ROWS=_block(width), WIDTH=width
-            )
+            with torch.cuda.device_of(products):
+                _activate[(triton.cdiv(rows, _block(width)),)](
+                    products, bias.contiguous(), rows, columns, SLOPE=slope, ROWS=_block(width), WIDTH=width
+                )
         ctx.mark_dirty(products)
         ctx.save_for_backward(products)
         ctx.dtype, ctx.columns, ctx.slope, ctx.pixels = bias.dtype, columns, slope, pixels
@@ -57,10 +58,11 @@ class BiasedLeakyReLU(torch.autograd.Function):
         programs = min(tiles, _MOST_PROGRAMS)
         sums = activated.new_empty(programs, ctx.columns, dtype=ctx.dtype)
         if rows:
-            _differentiate[(programs,)](
-                gradient.contiguous(memory_format=layout), activated, of_products, sums, rows, ctx.columns,
-                triton.cdiv(tiles, programs), SLOPE=ctx.slope, ROWS=_block(width), WIDTH=width,
-            )  # fmt: skip
+            with torch.cuda.device_of(activated):
+                _differentiate[(programs,)](
+                    gradient.contiguous(memory_format=layout), activated, of_products, sums, rows, ctx.columns,
+                    triton.cdiv(tiles, programs), SLOPE=ctx.slope, ROWS=_block(width), WIDTH=width,
+                )  # fmt: skip
         return of_products, sums.sum(0), None, None
 
 

@@ -14,7 +14,8 @@ from .activation import fused_activation
 def activated(convolution: nn.Conv2d, x: Tensor, to_pixels: bool = False) -> Tensor:
     """ReLU of a convolution of x [B, C, h, w]; with ``to_pixels`` four channels become the four pixels of a pixel."""
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    fused = fused_activation(x.device) if last and convolution.bias is not None else None
+    simple = convolution.bias is not None and convolution.padding_mode == "zeros"
+    fused = fused_activation(x.device) if last and simple else None
     if fused is None:
         out = convolution(x)
         return relu(pixel_shuffle(out, 2) if to_pixels else out, inplace=True)

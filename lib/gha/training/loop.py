@@ -27,7 +27,7 @@ from .writing import BackgroundWriter
 logger = logging.getLogger(__name__)
 
 _GPU_STEPS_BETWEEN_VOTES = 8
-"""On a GPU, where the host works ahead: whether to stop is asked this often, as all hosts wait for the slowest then."""
+"""Of several processes on GPUs, whose hosts work ahead: asking whether to stop makes all hosts wait for the slowest."""
 
 Watch = Callable[[Stage, int], None]
 """Called after every step with the stage and the number of finished steps; must leave both as they are."""
@@ -67,7 +67,7 @@ def train(
     _prepare(stage, config, processes)
     base_rates = {name: [float(g["lr"]) for g in opt.param_groups] for name, opt in stage.optimizers.items()}
     update = Update(stage, device, processes)
-    votes_every = _GPU_STEPS_BETWEEN_VOTES if device.type == "cuda" else 1
+    votes_every = _GPU_STEPS_BETWEEN_VOTES if device.type == "cuda" and processes.count > 1 else 1
     saved, stopping = True, False
     with StopRequest() as stop, BackgroundWriter() as writer, _progress(stage, config, processes) as bar:
         for step in range(start, config.steps, processes.count):

@@ -37,9 +37,10 @@ class FeatureDistance(torch.autograd.Function):
         weights = weights.contiguous()
         pixels, width, rows = _sizes(one)
         values = weights.new_empty(pixels)
-        _measure[(triton.cdiv(pixels, rows),)](
-            one, other, weights, values, pixels, one.shape[1], TINY=tiny, ROWS=rows, WIDTH=width
-        )
+        with torch.cuda.device_of(one):
+            _measure[(triton.cdiv(pixels, rows),)](
+                one, other, weights, values, pixels, one.shape[1], TINY=tiny, ROWS=rows, WIDTH=width
+            )
         ctx.save_for_backward(one, other, weights)
         ctx.tiny = tiny
         return values.view(len(one), -1).mean(1)
@@ -54,10 +55,11 @@ class FeatureDistance(torch.autograd.Function):
         of_one, of_other = (
             torch.empty_like(x) if ctx.needs_input_grad[i] else None for i, x in enumerate((one, other))
         )
-        _differentiate[(triton.cdiv(pixels, rows),)](
-            one, other, weights, gradient.contiguous() / each, of_one, of_other, pixels, one.shape[1], each,
-            TINY=ctx.tiny, ROWS=rows, WIDTH=width,
-        )  # fmt: skip
+        with torch.cuda.device_of(one):
+            _differentiate[(triton.cdiv(pixels, rows),)](
+                one, other, weights, gradient.contiguous() / each, of_one, of_other, pixels, one.shape[1], each,
+                TINY=ctx.tiny, ROWS=rows, WIDTH=width,
+            )  # fmt: skip
         return of_one, of_other, None, None
 
 

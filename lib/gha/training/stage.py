@@ -32,7 +32,7 @@ class LoopConfig:
 
     steps: int = 10000
     """Number of optimiser steps; several processes (torchrun) take as many of them at once, each with its own frames,
-    and average their gradients. All keys here that count steps count so, and the same samples are seen."""
+    and average their gradients. All keys here that count steps count so but `log_every`; the same samples are seen."""
     final_learning_rate_factor: float = 1.0
     """Learning rates fall along a cosine to this fraction of their start; 1: constant."""
     process_scaling: Literal["sqrt", "linear", "off"] = "sqrt"
