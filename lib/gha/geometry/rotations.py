@@ -93,17 +93,10 @@ def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
 
 def quaternion_multiply(left: Tensor, right: Tensor) -> Tensor:
     """Hamilton product of quaternions wxyz [..., 4]: rotates by ``right`` first, then by ``left``."""
-    lw, lx, ly, lz = left.unbind(-1)
-    rw, rx, ry, rz = right.unbind(-1)
-    return torch.stack(
-        [
-            lw * rw - lx * rx - ly * ry - lz * rz,
-            lw * rx + lx * rw + ly * rz - lz * ry,
-            lw * ry - lx * rz + ly * rw + lz * rx,
-            lw * rz + lx * ry - ly * rx + lz * rw,
-        ],
-        dim=-1,
-    )
+    (lw, lv), (rw, rv) = (quats.split([1, 3], dim=-1) for quats in (left, right))
+    real = lw * rw - (lv * rv).sum(-1, keepdim=True)
+    imaginary = torch.addcmul(torch.addcmul(torch.linalg.cross(lv, rv), lw, rv), rw, lv)
+    return torch.cat([real, imaginary], dim=-1)
 
 
 def slerp(start: Tensor, end: Tensor, fraction: Tensor | float) -> Tensor:

@@ -71,13 +71,17 @@ class MLP(nn.Module):
             raise ValueError(
                 f"this network takes a condition of size {self.condition_size}; got {condition is not None}"
             )
+        leading = (
+            points.shape[:-2] if condition is None else torch.broadcast_shapes(points.shape[:-2], condition.shape[:-1])
+        )
+        count = points.shape[-2]
+        if condition is None or condition.numel() == self.condition_size:
+            points = points.flatten(0, -2)  # matrices can be added up within a product
         hidden = None
         for index in range(len(self.layers)):
             factors, bias = self._layer(index, hidden, points, condition)
             hidden = _product(factors, bias) if index == len(self.layers) - 1 else _activated(factors, bias)
-        if condition is None:
-            return hidden
-        return hidden.view(*torch.broadcast_shapes(points.shape[:-2], condition.shape[:-1]), *hidden.shape[-2:])
+        return hidden.view(*leading, count, hidden.shape[-1])
 
     def _layer(
         self, index: int, hidden: Tensor | None, points: Tensor, condition: Tensor | None
@@ -108,7 +112,7 @@ def _product(factors: list[tuple[Tensor, Tensor]], bias: Tensor | None) -> Tenso
     one = bias is None or bias.dim() == 1
     out = linear(x, weight, bias) if one else linear(x, weight) + bias[..., None, :]
     for x, weight in others:
-        out = out + linear(x, weight)
+        out = out.addmm_(x, weight.t()) if x.dim() == 2 else out + linear(x, weight)
     return out
 
 
