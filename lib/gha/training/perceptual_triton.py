@@ -89,6 +89,26 @@ def _load(
 
 
 @triton.jit
+def _compare(
+    one: tl.tensor,
+    other: tl.tensor,
+    pixels: tl.tensor,
+    channels: tl.tensor,
+    weights: tl.tensor,
+    TINY: tl.constexpr,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
+    """Both features with their lengths, their difference at length one, and that times the weights."""
+    x, x_length = _load(one, pixels, channels, weights, TINY, ROWS, WIDTH)
+    y, y_length = _load(other, pixels, channels, weights, TINY, ROWS, WIDTH)
+    column = tl.arange(0, WIDTH)
+    weight = tl.load(weights + column, column < channels, 0.0)[None, :]
+    difference = x / (x_length + TINY) - y / (y_length + TINY)
+    return x, x_length, y, y_length, difference, weight * difference
+
+
+@triton.jit
 def _measure(
     one: tl.tensor,
     other: tl.tensor,
@@ -100,13 +120,9 @@ def _measure(
     ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
 ) -> None:
-    x, x_length = _load(one, pixels, channels, weights, TINY, ROWS, WIDTH)
-    y, y_length = _load(other, pixels, channels, weights, TINY, ROWS, WIDTH)
-    column = tl.arange(0, WIDTH)
-    weight = tl.load(weights + column, column < channels, 0.0)[None, :]
-    difference = x / (x_length + TINY) - y / (y_length + TINY)
+    _, _, _, _, difference, weighted = _compare(one, other, pixels, channels, weights, TINY, ROWS, WIDTH)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    tl.store(values + row, tl.sum(weight * difference * difference, 1), row < pixels)
+    tl.store(values + row, tl.sum(weighted * difference, 1), row < pixels)
 
 
 @triton.jit
@@ -124,13 +140,10 @@ def _differentiate(
     ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
 ) -> None:
-    x, x_length = _load(one, pixels, channels, weights, TINY, ROWS, WIDTH)
-    y, y_length = _load(other, pixels, channels, weights, TINY, ROWS, WIDTH)
+    x, x_length, y, y_length, _, weighted = _compare(one, other, pixels, channels, weights, TINY, ROWS, WIDTH)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, WIDTH)
-    weight = tl.load(weights + column, column < channels, 0.0)[None, :]
-    slope = tl.load(gradient + row // each, row < pixels, 0.0)[:, None]
-    slopes = 2 * slope * weight * (x / (x_length + TINY) - y / (y_length + TINY))
+    slopes = 2 * tl.load(gradient + row // each, row < pixels, 0.0)[:, None] * weighted
     place = row.to(tl.int64)[:, None] * channels + column[None, :]
     there = (row < pixels)[:, None] & (column < channels)[None, :]
     if of_one is not None:
