@@ -81,3 +81,12 @@ def test_positional_encoding_order_and_size():
 def test_gradient_of_the_encoding(frequencies):
     x = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda points: positional_encoding(points, frequencies), x)
+
+
+def test_autocast_is_possible():
+    network = MLP(5, [8, 8, 8], 3, condition_size=2)
+    points, condition = torch.randn(1, 20, 5), torch.randn(1, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = network(points, condition)
+    half.float().sum().backward()
+    torch.testing.assert_close(half.float(), network(points, condition), atol=0.03, rtol=0.03)

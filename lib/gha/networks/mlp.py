@@ -112,7 +112,8 @@ def _product(factors: list[tuple[Tensor, Tensor]], bias: Tensor | None) -> Tenso
     one = bias is None or bias.dim() == 1
     out = linear(x, weight, bias) if one else linear(x, weight) + bias[..., None, :]
     for x, weight in others:
-        out = out.addmm_(x, weight.t()) if x.dim() == 2 else out + linear(x, weight)
+        alike = x.dim() == 2 and out.dtype == x.dtype == weight.dtype  # not so under autocast
+        out = out.addmm_(x, weight.t()) if alike else out + linear(x, weight)
     return out
 
 
