@@ -70,6 +70,17 @@ def _sizes(features: Tensor) -> tuple[int, int, int]:
 
 
 @triton.jit
+def _places(
+    pixels: tl.tensor, channels: tl.tensor, ROWS: tl.constexpr, WIDTH: tl.constexpr
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """This program's pixels [ROWS], where in memory their features lie [ROWS, WIDTH], and which of those there are."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.arange(0, WIDTH)
+    there = (row < pixels)[:, None] & (column < channels)[None, :]
+    return row, row.to(tl.int64)[:, None] * channels + column[None, :], there
+
+
+@triton.jit
 def _load(
     features: tl.tensor,
     pixels: tl.tensor,
@@ -80,11 +91,8 @@ def _load(
     WIDTH: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor]:
     """Features [ROWS, WIDTH] of this program's pixels, as precise as the weights, and their lengths [ROWS, 1]."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    column = tl.arange(0, WIDTH)
-    there = (row < pixels)[:, None] & (column < channels)[None, :]
-    x = tl.load(features + row.to(tl.int64)[:, None] * channels + column[None, :], there, 0.0)
-    x = x.to(weights.dtype.element_ty)
+    _, place, there = _places(pixels, channels, ROWS, WIDTH)
+    x = tl.load(features + place, there, 0.0).to(weights.dtype.element_ty)
     return x, tl.maximum(tl.sqrt(tl.sum(x * x, 1)), TINY)[:, None]
 
 
@@ -121,7 +129,7 @@ def _measure(
     WIDTH: tl.constexpr,
 ) -> None:
     _, _, _, _, difference, weighted = _compare(one, other, pixels, channels, weights, TINY, ROWS, WIDTH)
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    row, _, _ = _places(pixels, channels, ROWS, WIDTH)
     tl.store(values + row, tl.sum(weighted * difference, 1), row < pixels)
 
 
@@ -141,11 +149,8 @@ def _differentiate(
     WIDTH: tl.constexpr,
 ) -> None:
     x, x_length, y, y_length, _, weighted = _compare(one, other, pixels, channels, weights, TINY, ROWS, WIDTH)
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    column = tl.arange(0, WIDTH)
+    row, place, there = _places(pixels, channels, ROWS, WIDTH)
     slopes = 2 * tl.load(gradient + row // each, row < pixels, 0.0)[:, None] * weighted
-    place = row.to(tl.int64)[:, None] * channels + column[None, :]
-    there = (row < pixels)[:, None] & (column < channels)[None, :]
     if of_one is not None:
         tl.store(of_one + place, _of_features(x, x_length, slopes, TINY), there)
     if of_other is not None:
